@@ -12,7 +12,8 @@ die() {
     exit 1
 }
 
-# apt_install PACKAGE...: installs them where that is allowed without asking anybody, else says what to run and fails.
+# apt_install PACKAGE...: installs the packages if that needs no password. Otherwise prints the
+# command to run and fails.
 apt_install() {
     local command="apt-get update && apt-get install -y --no-install-recommends $*" log
     if ! command -v apt-get >/dev/null || { [ "$(id -u)" != 0 ] && ! sudo -n true 2>/dev/null; }; then
@@ -22,7 +23,8 @@ apt_install() {
     log=$(mktemp)
     if ! as_root sh -s >"$log" 2>&1 <<APT; then
 set -e
-# A server that comes along (Postgres, HAProxy) is wanted as a program and must not start as a service.
+# A server that is installed as a dependency (Postgres, HAProxy) is only needed as a program and
+# must not be started as a service.
 if [ ! -e /usr/sbin/policy-rc.d ]; then
     trap 'rm -f /usr/sbin/policy-rc.d' EXIT
     printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
@@ -42,7 +44,8 @@ as_root() {
     if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi
 }
 
-# need COMMAND:PACKAGE...: the commands are there afterwards, or the script has ended. All that is missing is one command.
+# need COMMAND:PACKAGE...: ensures that the commands exist, or ends the script. All missing packages
+# are installed at once.
 need() {
     local pair packages=()
     for pair in "$@"; do
@@ -54,7 +57,7 @@ need() {
     done
 }
 
-# Only the programs are wanted, so the package must not make a cluster of its own.
+# Only the programs are needed, so the package must not create a cluster.
 install_postgres() {
     local dropin=/etc/postgresql-common/createcluster.d/innkeeper-test.conf
     apt_install postgresql-common
@@ -64,13 +67,14 @@ install_postgres() {
     as_root rm $dropin
 }
 
-# Prints the version of all crates, which is that of the programs.
+# Prints the version of all crates, which is also that of the programs.
 workspace_version() {
     sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml
 }
 
-# cargo_tool CRATE VERSION: a program for cargo, built once into target/tools, which is first in PATH afterwards. It need
-# not be fast: without optimisation it is built in a minute or two.
+# cargo_tool CRATE VERSION: builds a program for cargo once into target/tools and puts that
+# directory first in PATH. It is built without optimisation, because that takes only a minute or
+# two.
 cargo_tool() {
     local tools=${CARGO_TARGET_DIR:-$PWD/target}/tools
     PATH=$tools/bin:$PATH

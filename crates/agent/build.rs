@@ -1,9 +1,9 @@
-//! Links the agent so that it takes little memory beside a job: at a fixed address, with as few shared libraries as can
-//! be, and a release without symbols; each where the linker is known to take it.
+//! Links the agent so that it needs little memory: at a fixed address, with few shared libraries, and without symbols
+//! in a release. Each option is only used if the linker is known to support it.
 //!
-//! The tables of the time zones are full of addresses. A program that can lie anywhere has them corrected one by one when
-//! it starts, which costs each agent two megabytes of memory of its own and a part of its start. Of a shared library some
-//! pages are in memory for each program that names it, whatever that calls of it.
+//! The time zone tables contain many addresses. The loader relocates each of them in a position-independent program,
+//! which costs every agent two megabytes of private memory and some time at its start. A shared library occupies some
+//! pages of memory in each program that names it, even if nothing in it is called.
 
 use std::path::Path;
 use std::process::Command;
@@ -17,7 +17,7 @@ fn main() {
     println!("cargo:rustc-link-arg-bins=-no-pie");
     if std::env::var("PROFILE").is_ok_and(|profile| profile == "release") {
         println!("cargo:rustc-link-arg-bins=-Wl,--strip-all");
-        // What is linked already is not looked for in a shared library.
+        // A library that is linked statically is not needed as a shared one.
         if let Some(directory) = directory_of("libgcc_eh.a") {
             println!("cargo:rustc-link-search=native={directory}");
             println!("cargo:rustc-link-lib=static=gcc_eh");
@@ -25,7 +25,7 @@ fn main() {
     }
 }
 
-/// Where the C compiler that links for this machine has this archive; none where it has it not, or links for another.
+/// The directory in which the C compiler finds `archive`; none if it does not have it or if this is a cross build.
 fn directory_of(archive: &str) -> Option<String> {
     if std::env::var("HOST") != std::env::var("TARGET") {
         return None;

@@ -1,4 +1,4 @@
-//! Calls of Innkeeper's HTTP: each ends within the time that its caller gives it, and says what came of it.
+//! HTTP calls to Innkeeper. Each call ends within the time that its caller allows, and returns a typed error.
 
 mod call;
 mod race;
@@ -19,22 +19,22 @@ use crate::spool::Destination;
 pub use call::Call;
 use race::RacingResolver;
 
-/// The most of an answer that is read, bytes.
+/// Largest response that is read, in bytes.
 const LARGEST_ANSWER: u64 = 1024 * 1024;
-/// What is read or written at once, bytes: an answer's head has to fit.
+/// Size of the input and output buffers, in bytes. The head of a response must fit.
 const BUFFER: usize = 16 * 1024;
-/// So many redirects are followed.
+/// Number of redirects that are followed.
 const REDIRECTS: usize = 3;
-/// No `Retry-After` is kept for longer.
+/// Upper bound of a `Retry-After`.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3600);
 
-/// Why a call did not do what it was to do.
+/// Why a call failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ApiTrouble {
     /// No server is configured.
     #[error("no server is configured; set server in agent.toml, INNKEEPER_SERVER or --server")]
     NoServer,
-    /// The connection could not be made, or broke.
+    /// The connection could not be opened, or it broke.
     #[error("{place} cannot be reached: {why}")]
     Unreachable {
         /// Scheme, host and port.
@@ -42,48 +42,48 @@ pub enum ApiTrouble {
         /// The reason.
         why: String,
     },
-    /// The time was over.
+    /// The deadline passed before the answer came.
     #[error("{place} did not answer in time")]
     TimedOut {
         /// Scheme, host and port.
         place: String,
     },
-    /// The server asks for patience.
+    /// The server cannot take the request now and asks for a retry.
     #[error("{place} answered {status}: try again later")]
     Busy {
         /// Scheme, host and port.
         place: String,
         /// 408, 425, 429 or 5xx.
         status: u16,
-        /// For so long.
+        /// The server's `Retry-After`, if it sent one.
         retry_after: Option<Duration>,
     },
-    /// The server will not do it, however often it is asked.
+    /// The server rejects the request, and a retry would be rejected as well.
     #[error("{place} refused with {status}: {why}")]
     Refused {
         /// Scheme, host and port.
         place: String,
-        /// The status.
+        /// The HTTP status.
         status: u16,
-        /// The server's words.
+        /// The reason that the server gives.
         why: String,
-        /// Whether they are Innkeeper's, and not those of a proxy before it.
+        /// Whether the reason comes from Innkeeper itself and not from a proxy in front of it.
         is_own: bool,
     },
-    /// The server is another one, or a redirect leads away from it.
+    /// The server redirects to another address, and the redirect is not followed.
     #[error("{place} sends elsewhere, to {to}; if that is right, set it as the server")]
     Redirected {
         /// Scheme, host and port.
         place: String,
-        /// Where to.
+        /// The target of the redirect.
         to: String,
     },
-    /// What came is not an answer of Innkeeper's.
+    /// The response is not one that Innkeeper sends.
     #[error("what answers at {place} is not Innkeeper: {why}")]
     Garbled {
         /// Scheme, host and port.
         place: String,
-        /// What is wrong with it.
+        /// What is wrong with the response.
         why: String,
     },
     /// The agent itself cannot make the call.
@@ -92,13 +92,13 @@ pub enum ApiTrouble {
 }
 
 impl ApiTrouble {
-    /// Whether it may be over in a moment, as while a server is restarted.
+    /// Whether the trouble may be over in a moment, for example while a server restarts.
     pub fn may_pass_soon(&self) -> bool {
         matches!(self, Self::Unreachable { .. } | Self::Busy { retry_after: None, .. })
     }
 }
 
-/// What talks to the server.
+/// HTTP client for Innkeeper's server.
 pub struct Api {
     agent: Agent,
     server: Option<Url>,
@@ -107,17 +107,17 @@ pub struct Api {
 }
 
 impl Api {
-    /// Calls as the configuration says.
+    /// Builds a client from the configuration.
     ///
     /// # Errors
-    /// What of it cannot be used.
+    /// `proxy` or `ca_file` cannot be used. The text names the key.
     pub fn new(config: &Config) -> Result<Self, String> {
         let proxy = match &config.proxy {
             None => None,
             Some(address) => Some(Proxy::new(address).map_err(|error| format!("proxy: {error}"))?),
         };
         let roots = match &config.ca_file {
-            // Read when the first https connection is made.
+            // The system's certificates are read when the first https connection is opened.
             None => RootCerts::PlatformVerifier,
             Some(path) => authorities(path)?,
         };
@@ -139,10 +139,10 @@ impl Api {
         })
     }
 
-    /// The address of `path` at the server, or at another one if it is named.
+    /// The address of `path` at `server`, or at the configured server if `server` is none.
     ///
     /// # Errors
-    /// There is no server.
+    /// [`ApiTrouble::NoServer`] if there is neither.
     pub fn address(&self, server: Option<&Url>, path: &str) -> Result<Url, ApiTrouble> {
         let base = server.or(self.server.as_ref()).ok_or(ApiTrouble::NoServer)?;
         let mut url = base.clone();
@@ -150,7 +150,7 @@ impl Api {
         Ok(url)
     }
 
-    /// Where reports for `destination` go, in words.
+    /// Describes for people where reports for `destination` go.
     pub fn place_of(&self, destination: &Destination) -> String {
         let named = match destination {
             Destination::Server(Some(address)) | Destination::Ping(address) => Url::parse(address).ok(),
@@ -159,10 +159,10 @@ impl Api {
         named.as_ref().map_or_else(|| "the server".to_owned(), place)
     }
 
-    /// Posts `body` to `url`, and gives back the JSON that is answered. The token goes with it where `with_token`.
+    /// Posts `body` to `url` and returns the JSON of the response. The token is sent only if `with_token` is set.
     ///
     /// # Errors
-    /// What came of it instead.
+    /// [`ApiTrouble`] says why there is no JSON.
     pub fn post(
         &self,
         url: &Url,
@@ -173,10 +173,10 @@ impl Api {
         self.post_and_hear(url, body, with_token, patience).map(|(answer, _)| answer)
     }
 
-    /// The same, with what the server warns of, where it does.
+    /// Like [`Self::post`], but also returns the text of the response's `Warning` header, if it has one.
     ///
     /// # Errors
-    /// What came of it instead.
+    /// As for [`Self::post`].
     pub fn post_and_hear(
         &self,
         url: &Url,
@@ -190,7 +190,7 @@ impl Api {
         for _ in 0..=REDIRECTS {
             match self.send(&url, &text, with_token, until)? {
                 ApiAnswer::Json(answer, warning) => return Ok((answer, warning)),
-                // The request as it is, whatever the kind of redirect: a GET would report nothing.
+                // The POST is repeated with its body, whatever the kind of redirect: a GET would report nothing.
                 ApiAnswer::Elsewhere(to) => {
                     let is_same_host =
                         to.host_str() == url.host_str() && (to.scheme() == "https" || url.scheme() == "http");
@@ -210,7 +210,7 @@ impl Api {
         if left.is_zero() {
             return Err(ApiTrouble::TimedOut { place: place(url) });
         }
-        // A text has its length: some proxies drop a body that comes in chunks.
+        // A body of type text gets a `Content-Length`. Some proxies drop chunked bodies.
         let mut request = Request::builder()
             .method(Method::POST)
             .uri(url.as_str())
@@ -255,7 +255,8 @@ impl Api {
     }
 }
 
-/// Whether the token may go there, too: the same server, or from http to https on their usual ports.
+/// Whether the token may be sent to `to` as well: the same server, or an upgrade from http to https on the default
+/// ports.
 fn is_same_server(from: &Url, to: &Url) -> bool {
     let is_upgrade = (from.scheme(), to.scheme()) == ("http", "https")
         && from.port_or_known_default() == Some(80)
@@ -265,12 +266,12 @@ fn is_same_server(from: &Url, to: &Url) -> bool {
 }
 
 enum ApiAnswer {
-    /// What is answered, and what is warned of.
+    /// The body of the response, and the text of its `Warning` header.
     Json(Value, Option<String>),
     Elsewhere(Url),
 }
 
-/// The text of `299 innkeeper "…"`.
+/// The text within a `Warning` header of the form `299 innkeeper "…"`.
 fn warning_of(header: &str) -> Option<String> {
     let quoted = header.split_once('"')?.1.rsplit_once('"')?.0;
     let (mut text, mut is_escaped) = (String::new(), false);
@@ -283,7 +284,7 @@ fn warning_of(header: &str) -> Option<String> {
     Some(text)
 }
 
-/// Scheme, host and port: an address may be a secret.
+/// Scheme, host and port. The path is left out because it may contain a secret.
 pub fn place(url: &Url) -> String {
     let host = url.host_str().unwrap_or("?");
     match url.port() {
@@ -321,7 +322,7 @@ fn unanswered(url: &Url, error: &ureq::Error) -> ApiTrouble {
     }
 }
 
-/// Seconds, or a date. A long wait is cut.
+/// Parses a `Retry-After`, which is seconds or a date, and limits it to [`LONGEST_RETRY_AFTER`].
 fn bounded_wait(text: &str) -> Option<Duration> {
     let now = Time::from_timestamp_millis(crate::clock::wall_ms())?;
     Some(retry_after::wait(text, now)?.min(LONGEST_RETRY_AFTER))
@@ -331,14 +332,14 @@ fn refused(url: &Url, status: u16, body: &str) -> ApiTrouble {
     ApiTrouble::Refused { place: place(url), status, why: words(body), is_own: is_own(status, body) }
 }
 
-/// Whether a refusal has one of the two forms that Innkeeper gives its own.
+/// Whether the body of a refusal has one of the two forms of Innkeeper's own errors.
 fn is_own(status: u16, body: &str) -> bool {
     let Ok(body) = serde_json::from_str::<Value>(body) else { return false };
     let is_problem = body["status"] == status && body["detail"].is_string() && body["title"].is_string();
     is_problem || (body["success"] == false && body["message"].is_string())
 }
 
-/// What a refusal says, in one short line.
+/// The reason in a refusal's body, as one short line.
 fn words(body: &str) -> String {
     let detail = serde_json::from_str::<Value>(body).ok();
     let detail = detail.as_ref().and_then(|value| {

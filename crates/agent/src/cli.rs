@@ -11,10 +11,10 @@ use crate::config::Overrides;
 use crate::exec::{self, drain};
 use crate::{commands, logbook, service, status};
 
-/// The agent's own failure: its command line cannot be understood.
+/// Exit status if the command line is invalid.
 pub const USAGE: u8 = 125;
 
-/// What is said where the command of `exec` is not found.
+/// Added to the error if the command of `exec` is missing.
 const MARK_IT: &str =
     "\n\nThe job's command stands behind --, as in: innkeeper-agent exec shop/backup -- backup --all";
 
@@ -62,7 +62,7 @@ enum Command {
     Drain,
 }
 
-/// Does what the command line says, and gives back what the program ends with.
+/// Runs the command line and returns the exit status of the program.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let cli = match Cli::from_iter_safe(&arguments) {
@@ -108,7 +108,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     }
 }
 
-/// Whether it may be that a job's command is not told from the agent's own arguments.
+/// Whether the error may come from a missing `--` before the job's command.
 fn is_command_unmarked(arguments: &[OsString], error: &Error) -> bool {
     let Some(exec) = arguments.iter().position(|argument| argument == "exec") else { return false };
     let has_mark = arguments[exec..].iter().any(|argument| argument == "--");

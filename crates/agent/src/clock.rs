@@ -1,7 +1,7 @@
-//! When something happened, by clocks that do not jump.
+//! Time stamps that survive a change of the wall clock.
 //!
-//! Durations and "how long ago" come from the boot clock, which goes on while the machine sleeps and which nobody sets.
-//! The wall clock serves where the boot clock cannot: over a restart of the machine.
+//! Durations and ages come from the boot clock. It also runs while the machine sleeps, and nobody can set it. The
+//! wall clock is used only across a restart of the machine, where the boot clock begins anew.
 
 use std::sync::OnceLock;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -9,12 +9,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
-/// An instant, by both clocks.
+/// An instant, measured by both clocks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stamp {
-    /// Which start of the machine `boot_ms` counts from; empty where the system does not tell.
+    /// Which boot of the machine `boot_ms` belongs to; empty if the system does not say.
     pub boot_id: String,
-    /// Milliseconds of the boot clock.
+    /// Milliseconds of the boot clock, from the start of the machine.
     pub boot_ms: u64,
     /// Milliseconds since 1970 by the wall clock.
     pub wall_ms: i64,
@@ -26,9 +26,9 @@ impl Stamp {
         Self { boot_id: boot_id().to_owned(), boot_ms: boot_ms(), wall_ms: wall_ms() }
     }
 
-    /// How long before `now` this was, milliseconds.
+    /// How long before `now` this instant was, in milliseconds.
     ///
-    /// Over a restart of the machine it is what the wall clock says, and at least the time since that restart.
+    /// Across a restart of the machine this is the wall clock's difference, but at least the time since the restart.
     pub fn ago_ms(&self, now: &Self) -> u64 {
         let by_wall = u64::try_from(now.wall_ms.saturating_sub(self.wall_ms)).unwrap_or(0);
         if self.boot_id.is_empty() || now.boot_id.is_empty() {
@@ -40,7 +40,7 @@ impl Stamp {
         }
     }
 
-    /// The instant `ms` before this one.
+    /// The instant `ms` milliseconds before this one.
     #[must_use]
     pub fn before(&self, ms: u64) -> Self {
         Self {
@@ -51,7 +51,7 @@ impl Stamp {
     }
 }
 
-/// Milliseconds of the boot clock, which counts a machine's sleep as well.
+/// Milliseconds of the boot clock, which includes the time that the machine slept.
 pub fn boot_ms() -> u64 {
     let time = clock_gettime(ClockId::Boottime);
     let (seconds, nanos) = (time.tv_sec, time.tv_nsec);
@@ -66,7 +66,7 @@ pub fn wall_ms() -> i64 {
     }
 }
 
-/// What tells one start of the machine from the next.
+/// The kernel's id of the current boot.
 fn boot_id() -> &'static str {
     static ID: OnceLock<String> = OnceLock::new();
     ID.get_or_init(|| {
@@ -85,10 +85,10 @@ mod tests {
 
     #[test]
     fn the_wall_clock_matters_only_over_a_restart() {
-        // The wall clock was a year ahead, and was set right.
+        // The wall clock was a year ahead and was corrected between the two instants.
         assert_eq!(stamp("a", 1_000, 31_536_000_000).ago_ms(&stamp("a", 61_000, 5_000)), 60_000);
         assert_eq!(stamp("a", 9_000_000, 100_000).ago_ms(&stamp("b", 2_000, 160_000)), 60_000);
-        // It cannot have been after the restart.
+        // The instant must have been before the restart, whatever the wall clock says.
         assert_eq!(stamp("a", 9_000_000, 160_000).ago_ms(&stamp("b", 2_000, 100_000)), 2_000);
         assert_eq!(stamp("", 5, 100_000).ago_ms(&stamp("", 1, 160_000)), 60_000);
     }

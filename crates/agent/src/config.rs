@@ -1,8 +1,8 @@
-//! The agent's configuration: `/etc/innkeeper/agent.toml`, the user's own file over it, the environment over both, and
-//! flags over all.
+//! The agent's configuration. The layers, from the lowest to the highest: `/etc/innkeeper/agent.toml`, the user's own
+//! file, the environment, the command line.
 //!
-//! Whatever is wrong is collected, and the rest is used: a job that runs under a broken configuration still runs, and is
-//! still reported where that is possible.
+//! Problems are collected and the rest of the configuration is used. A job whose configuration has problems still
+//! runs, and is still reported if that is possible.
 
 use std::convert::Infallible;
 use std::fs;
@@ -19,43 +19,43 @@ use innkeeper_settings::{
 };
 use url::Url;
 
-/// The machine's configuration.
+/// Path of the machine's configuration.
 pub const MACHINES: &str = "/etc/innkeeper/agent.toml";
-/// The user's, within the directory of configurations.
+/// Path of the user's configuration, relative to the user's configuration directory.
 const USERS: &str = "innkeeper/agent.toml";
-/// No configuration is larger, bytes.
+/// Largest configuration file, in bytes.
 const LARGEST: u64 = 1024 * 1024;
-/// What may be said, with what stands for what is not said.
+/// The agent's settings, with defaults for what is not set.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Innkeeper's address.
     pub server: Option<Url>,
-    /// The address of the pages and the management API, where it is another.
+    /// The address of the pages and the management API, if it differs from `server`.
     pub api: Option<Url>,
-    /// What names the agent to it.
+    /// The token that authenticates the agent.
     pub token: Option<Secret>,
-    /// Authorities to trust instead of the system's.
+    /// Certificate authorities to trust instead of the system's.
     pub ca_file: Option<PathBuf>,
-    /// An HTTP or SOCKS proxy. Those of the environment are the jobs', and are not used.
+    /// An HTTP or SOCKS proxy. The proxy variables of the environment belong to the jobs and are not used.
     pub proxy: Option<String>,
-    /// The most that all of the agent costs a job.
+    /// The longest time that the agent may delay the end of a job.
     pub max_delay: TimeDelta,
-    /// The most of a job's output that is reported, bytes; the server's own bound may be smaller.
+    /// Most bytes of a job's output that are reported. The server's own limit may be smaller.
     pub output_bytes: usize,
-    /// Where state lies, if not in the usual place.
+    /// Directory of the agent's state, if it is not the default.
     pub state: Option<PathBuf>,
     /// Bounds of the spool.
     pub spool: Bounds,
 }
 
-/// The most that a spool holds.
+/// Limits of the spool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
-    /// Entries.
+    /// Number of entries.
     pub entries: usize,
-    /// Bytes of them all.
+    /// Total size of the entries, in bytes.
     pub bytes: u64,
-    /// How old an entry may get.
+    /// Age at which an entry is dropped.
     pub age: TimeDelta,
 }
 
@@ -65,48 +65,49 @@ impl Default for Bounds {
     }
 }
 
-/// A configuration, and what is wrong with it.
+/// A configuration and its problems.
 #[derive(Debug)]
 pub struct Loaded {
-    /// What could be read.
+    /// The settings that could be read.
     pub config: Config,
-    /// What could not.
+    /// The problems that were found.
     pub problems: Vec<Problem>,
-    /// The sections that others read, by name (`probe`).
+    /// The sections that other modules read, by name (`probe`).
     pub rest: Table,
-    /// Whether a whole file could not be read: what it would have said is not known.
+    /// Whether a whole file could not be read, so that its settings are unknown.
     pub is_file_lost: bool,
-    /// Whether nothing else is wrong than that one of the usual files is out of reach, while another could be read: that is
-    /// told, and stops nobody.
+    /// Whether the only problem is that one of the default files cannot be accessed while another could be read. This
+    /// is reported but is no error.
     pub is_only_passed_over: bool,
 }
 
-/// Why a file is not used.
+/// Why a file was not used.
 enum Unread {
-    /// It may be there, and this process cannot get at it.
+    /// The file may exist, but this process cannot access it.
     OutOfReach(Problem),
-    /// It is wrong.
+    /// The file is invalid, or belongs to somebody who must not be trusted.
     Wrong(ConfigError),
 }
 
-/// What the command line may say.
+/// Settings from the command line.
 #[derive(Debug, Clone, Default)]
 pub struct Overrides {
-    /// The one file to read instead of the usual ones.
+    /// The one file to read instead of the default files.
     pub config: Option<PathBuf>,
     /// Innkeeper's address.
     pub server: Option<String>,
 }
 
-/// The sections that are not read here.
+/// The sections that other modules read.
 const OTHERS: [&str; 3] = ["probe", "probes", "discover"];
 
-/// Reads the whole configuration.
+/// Reads all layers.
 pub fn load(overrides: &Overrides) -> Loaded {
     load_layers(&files(overrides), overrides)
 }
 
-/// The same of these files, the later over the earlier; each with whether it must be there.
+/// Reads `files` (a later file overrides an earlier one) and the environment. The flag says whether the file must
+/// exist.
 fn load_layers(files: &[(PathBuf, bool)], overrides: &Overrides) -> Loaded {
     let mut findings = Findings::default();
     let mut root = Table::new();
@@ -132,7 +133,7 @@ fn load_layers(files: &[(PathBuf, bool)], overrides: &Overrides) -> Loaded {
         }
     }
     let variables = Variables { sections: &["exec", "spool"], named: Vec::new(), deeper: &[], others: &[] };
-    // Others with this prefix are the server's, or a job's.
+    // Other variables with this prefix belong to the server or to a job.
     let environment = AGENTS_VARIABLES.into_iter().filter_map(|name| {
         let name = format!("INNKEEPER_{name}");
         let value = std::env::var(&name).ok()?;
@@ -147,7 +148,7 @@ fn load_layers(files: &[(PathBuf, bool)], overrides: &Overrides) -> Loaded {
     Loaded { is_file_lost, is_only_passed_over, ..loaded }
 }
 
-/// Whether the files name a server: what cron starts does not have the environment of a shell.
+/// Whether a file names a server. Only files count here, because jobs of cron do not have the environment of a shell.
 pub fn files_name_server(overrides: &Overrides) -> bool {
     let layers = files(&Overrides { server: None, ..overrides.clone() });
     layers.iter().any(|(path, is_required)| {
@@ -166,7 +167,7 @@ fn files(overrides: &Overrides) -> Vec<(PathBuf, bool)> {
     [Some((PathBuf::from(MACHINES), false)), users].into_iter().flatten().collect()
 }
 
-/// One file, and what about it is doubtful; none where it is missing.
+/// Reads one file and returns its settings and possibly a warning; none if the file does not exist.
 fn read_layer(path: &Path, is_required: bool) -> Result<Option<(Table, Option<Problem>)>, Unread> {
     let name = path.display().to_string();
     let wrong = |what: String| Unread::Wrong(ConfigError::about(Origin::Default, format!("{name}: {what}")));
@@ -217,7 +218,7 @@ fn read_layer(path: &Path, is_required: bool) -> Result<Option<(Table, Option<Pr
     Ok(Some((table, doubt)))
 }
 
-/// Lays `upper` over `lower`, key by key.
+/// Merges `upper` into `lower`. Keys in `upper` win.
 fn merge(lower: &mut Table, upper: Table) {
     for (key, setting) in upper {
         match (lower.get_mut(&key).map(|below| &mut below.value), setting) {
@@ -273,7 +274,7 @@ fn read(mut root: Table, mut findings: Findings) -> Loaded {
     Loaded { config, problems: findings.problems, rest, is_file_lost: false, is_only_passed_over: false }
 }
 
-/// Names the known key or section that is meant by each that is not known.
+/// Adds the most similar known key or section to each problem about an unknown one.
 pub fn add_hints(problems: &mut [Problem]) {
     for Problem { key, what, .. } in problems {
         let known = ["unknown key; allowed: ", "unknown section; allowed: "]
@@ -286,10 +287,10 @@ pub fn add_hints(problems: &mut [Problem]) {
     }
 }
 
-/// Reads Innkeeper's address, with or without a path and a slash at its end.
+/// Parses Innkeeper's address, with or without a path and a trailing slash.
 ///
 /// # Errors
-/// What is wrong with it. It does not show a password in it.
+/// What is wrong with the address. The text never contains its password.
 pub fn server(text: &str) -> Result<Url, String> {
     let example = "write https://innkeeper.example.org";
     let mut url =
@@ -348,7 +349,7 @@ mod tests {
         for lost in [&folder, &link] {
             assert_eq!(of(&[(&machines, false), (lost, false)]), (true, true, 1), "{lost:?}");
             assert_eq!(of(&[(lost, false), (&machines, false)]), (true, true, 1), "{lost:?}");
-            // Nothing else is known, or something else is wrong, or it was named.
+            // No other file was read, or there is another problem, or the file was named explicitly.
             assert_eq!(of(&[(lost, false)]), (false, true, 1), "{lost:?}");
             assert_eq!(of(&[(&users, false), (lost, false)]), (false, true, 2), "{lost:?}");
             assert_eq!(of(&[(lost, true)]), (false, true, 1), "{lost:?}");

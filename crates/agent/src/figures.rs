@@ -3,10 +3,10 @@
 
 use innkeeper_core::figures::{Figures, LONGEST_NAME, is_name, is_of_name};
 
-/// Those that a command line names with `option`.
+/// Parses the figures that a command line gives with `option`.
 ///
 /// # Errors
-/// What is wrong with which, and what is allowed.
+/// Which figure is invalid, and what is allowed.
 pub fn given(option: &str, texts: &[String]) -> Result<Figures, String> {
     let mut figures = Figures::default();
     for text in texts {
@@ -15,7 +15,7 @@ pub fn given(option: &str, texts: &[String]) -> Result<Figures, String> {
     Ok(figures)
 }
 
-/// The name nearest to a text that may be none: other characters become `_`.
+/// The valid figure name that is closest to `text`. Other characters become `_`.
 pub fn near_name(text: &str) -> String {
     let mut name: String = text.chars().take(LONGEST_NAME).map(plain).collect();
     if !is_name(&name) {
@@ -30,7 +30,7 @@ fn plain(c: char) -> char {
     if is_of_name(byte) { c } else { '_' }
 }
 
-/// The same name with a number at its end, no longer than a name may be.
+/// The name with a number appended, cut to the longest length that a name may have.
 pub fn numbered(name: &str, n: usize) -> String {
     let ending = format!("_{n}");
     format!("{}{ending}", &name[..name.len().min(LONGEST_NAME - ending.len())])

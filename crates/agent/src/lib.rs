@@ -1,11 +1,11 @@
-//! The agent: one small program beside the jobs. It wraps them (`exec`), probes what runs here (`probe`), and finds what
-//! is scheduled here (`discover`).
+//! The agent: one small program that runs beside the jobs. It wraps jobs (`exec`), probes services and resources
+//! (`probe`), and finds scheduled jobs (`discover`).
 //!
-//! It speaks ingest's public HTTP and nothing else, and has no database. It never breaks a job: whatever goes wrong with
-//! the server, the network or the disk, a job runs as it would without it.
+//! It only speaks HTTP with Innkeeper, and has no database. It never breaks a job: if the server, the network or the
+//! disk fails, the job runs as it would without the agent.
 //!
-//! Where to start: [`cli`] is the command line, [`exec`] runs a job, [`report`] is what is told of it, [`spool`] keeps
-//! reports on disk until [`sender`] has brought them to the server by way of [`api`].
+//! Where to start: [`cli`] is the command line, [`exec`] runs a job, [`report`] is the event that is reported,
+//! [`spool`] keeps reports on disk until [`sender`] has delivered them through [`api`].
 
 pub mod api;
 pub mod cli;

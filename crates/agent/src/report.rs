@@ -1,4 +1,4 @@
-//! What the server is told: one report per event, with its own time and its own key.
+//! One report per event, as it is sent to the server. Each has its own time and idempotency key.
 
 use innkeeper_core::figures::Figures;
 use innkeeper_core::names::{AppName, ComponentName};
@@ -8,22 +8,22 @@ use uuid::Uuid;
 
 use crate::clock::Stamp;
 
-/// What happened.
+/// The kind of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ReportKind {
     /// A run began.
     Start,
-    /// It ended well.
+    /// The run succeeded.
     Success,
-    /// It did not.
+    /// The run failed.
     Fail,
-    /// Something to know, which changes nothing.
+    /// A note, which does not change the reservation's state.
     Log,
 }
 
 impl ReportKind {
-    /// As the protocol writes it.
+    /// The word of the protocol.
     pub fn word(self) -> &'static str {
         match self {
             Self::Start => "start",
@@ -44,10 +44,10 @@ pub struct Names {
 }
 
 impl Names {
-    /// Reads `APP/COMPONENT`; only the first `/` parts them.
+    /// Parses `APP/COMPONENT`. Only the first `/` separates the two.
     ///
     /// # Errors
-    /// What is wrong, and what is allowed.
+    /// What is wrong with the names, and what is allowed.
     pub fn parse(text: &str) -> Result<Self, String> {
         let (app, component) = text.split_once('/').ok_or_else(|| {
             format!("{text:?} does not name a reservation; write APP/COMPONENT, as in shop/backup")
@@ -65,43 +65,43 @@ impl std::fmt::Display for Names {
     }
 }
 
-/// One event. How long ago it was is said when it is sent.
+/// One event. Its age is computed when it is sent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SpooledReport {
-    /// Whose it is; none where the address says it.
+    /// The reservation; none if the ping address implies it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub names: Option<Names>,
-    /// What happened.
+    /// The kind of the event.
     pub kind: ReportKind,
-    /// By which the server knows a repeat.
+    /// The idempotency key, by which the server recognizes a repeat.
     pub key: Uuid,
-    /// When it happened.
+    /// The time of the event.
     pub stamp: Stamp,
-    /// Of which run.
+    /// The id of the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<Uuid>,
-    /// The command's exit status; none where a signal ended it.
+    /// The command's exit status; none if a signal ended it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_status: Option<u8>,
-    /// The signal that ended it.
+    /// The name of the signal that ended the command.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signal: Option<String>,
-    /// How long it ran, sleep of the machine included.
+    /// Run time in milliseconds, including the time that the machine slept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duration_ms: Option<u64>,
-    /// The most memory that one of its processes had at once.
+    /// Peak memory of the largest process, in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peak_memory_bytes: Option<u64>,
-    /// The end of what it wrote.
+    /// The end of the command's output.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output: Option<String>,
-    /// The numbers that it brings.
+    /// The figures of the check-in.
     #[serde(default, skip_serializing_if = "Figures::is_empty")]
     pub figures: Figures,
 }
 
 impl SpooledReport {
-    /// A report of `kind` about something that happened at `stamp`, with a key of its own.
+    /// Creates a report of `kind` about an event at `stamp`, with a new key.
     pub fn new(names: Option<Names>, kind: ReportKind, stamp: Stamp) -> Self {
         Self {
             names,
@@ -118,13 +118,13 @@ impl SpooledReport {
         }
     }
 
-    /// About how many bytes it is when it is sent.
+    /// Approximate size of the report on the wire, in bytes.
     pub fn size(&self) -> usize {
         let figures: usize = self.figures.iter().map(|(name, _)| name.len() + 30).sum();
         400 + self.output.as_ref().map_or(0, String::len) + figures
     }
 
-    /// As it is sent at `now`; by a ping address without names.
+    /// The JSON to send at `now`. Without names, for a ping address.
     pub fn wire(&self, now: &Stamp) -> Value {
         let mut fields = Map::new();
         let mut put = |key: &str, value: Value| drop(fields.insert(key.to_owned(), value));

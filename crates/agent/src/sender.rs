@@ -1,4 +1,4 @@
-//! Brings reports to the server: what lies in the spool in its order, in batches, by one sender at a time.
+//! Delivers the entries of the spool to the server, in their order and in batches. Only one process sends at a time.
 
 mod batch;
 mod kept;
@@ -22,31 +22,31 @@ use kept::Tried;
 use patience::NotBefore;
 pub use patience::{BACKOFF, jitter, next_pause};
 
-/// No request waits for longer.
+/// Longest timeout of a request.
 pub const PATIENCE: Duration = Duration::from_secs(10);
-/// How often a lock is tried that somebody else has.
+/// Polling interval while another process holds the lock.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
-/// What a pass over the spool did.
+/// The result of one pass over the spool.
 #[derive(Debug, Default)]
 pub struct Pass {
-    /// Reports that the server has.
+    /// Number of reports that the server has accepted.
     pub sent: usize,
-    /// Entries that it will never take, or that were too old.
+    /// Number of reports that were given up, because the server will never accept them or they were too old.
     pub given_up: usize,
-    /// Why some are left, where some are.
+    /// Why entries are left, if any are.
     pub trouble: Option<ApiTrouble>,
-    /// The same of those to the server of the configuration: other destinations may have troubles of their own.
+    /// The same for entries to the configured server only. Other destinations may have troubles of their own.
     pub server_trouble: Option<ApiTrouble>,
-    /// For how long all destinations with trouble want to be left alone, where each of them said so.
+    /// If every failing destination sent a `Retry-After`, the shortest of them.
     pub wait: Option<Duration>,
-    /// What the server does not take as things are.
+    /// The entries that the server rejects for now.
     pub kept: KeptReports,
-    /// How much output the server keeps, where it said so.
+    /// Most bytes of output that the server keeps, if it said so.
     pub output_bytes: Option<usize>,
-    /// Reservations that were made on the way.
+    /// Reservations that were made during the pass.
     made: HashSet<Names>,
-    /// Entries that were sent once more since their reservation was made.
+    /// Entries that were sent a second time after their reservation was made.
     again: BTreeSet<Name>,
 }
 
@@ -59,32 +59,33 @@ impl Pass {
     }
 }
 
-/// Sends from one spool.
+/// Sends the entries of one spool.
 pub struct ReportSender<'a> {
-    /// The spool.
+    /// The spool with the entries.
     pub spool: &'a Spool,
-    /// The server.
+    /// The client for the server.
     pub api: &'a Api,
-    /// Where the lock lies, and what a server asked for.
+    /// The state directory, for locks and `Retry-After` times.
     pub state: &'a StateDirectory,
 }
 
-/// The right to send; it ends when it is dropped.
+/// The lock for sending. Dropping it releases the lock.
 #[derive(Debug)]
 pub struct SendingTurn {
     _held: Option<File>,
 }
 
 impl ReportSender<'_> {
-    /// The right to send, which one process has at a time. It is waited for until `until`, or until `is_done`.
+    /// Takes the lock for sending, which one process has at a time. Waits for it until `until`, or until `is_done`
+    /// returns true.
     ///
-    /// Where the disk knows no locks (some network file systems) everybody has it: what is sent twice is known by its
-    /// key.
+    /// On a disk without locks (some network file systems) every process may send. The server then recognizes repeats
+    /// by their key.
     pub fn turn(&self, until: Instant, is_done: impl Fn() -> bool) -> Option<SendingTurn> {
         self.turn_by("sender.lock", until, is_done)
     }
 
-    /// The right to send to other destinations than the run that is reported: it waits for nobody.
+    /// Takes the lock for sending to other destinations than that of the current run, without waiting.
     pub fn turn_of_others(&self) -> Option<SendingTurn> {
         self.turn_by("sender-others.lock", Instant::now(), || false)
     }
@@ -104,24 +105,24 @@ impl ReportSender<'_> {
         }
     }
 
-    /// Has the next pass also send what was kept just now.
+    /// Lets the next pass also send the entries that were rejected a moment ago.
     pub fn retry_kept(&self) {
         Tried::forget(self.state);
     }
 
-    /// Sends all that is in the spool, once, until it is empty, `until` has come, or nobody takes any more.
+    /// Sends every entry of the spool once, until the spool is empty, `until` has come, or every destination fails.
     ///
-    /// What one destination does holds up no other; the server of the configuration comes first.
+    /// The configured server comes first. A destination that fails does not delay the others.
     pub fn pass(&self, until: Instant) -> Pass {
         self.pass_to(|_| true, |_| true, until)
     }
 
-    /// The same of what goes to this destination.
+    /// Like [`Self::pass`], but only for entries to `destination`.
     pub fn pass_of(&self, destination: &Destination, until: Instant) -> Pass {
         self.pass_to(|name| name.goes_to(destination), |other| other == destination, until)
     }
 
-    /// The same of what goes to any other.
+    /// Like [`Self::pass`], but only for entries to other destinations than `than`.
     pub fn pass_of_others(&self, than: &Destination, until: Instant) -> Pass {
         self.pass_to(|name| !name.goes_to(than), |other| other != than, until)
     }
@@ -168,7 +169,7 @@ impl ReportSender<'_> {
         pass
     }
 
-    /// Sends a batch; entries that are done with leave the spool.
+    /// Sends a batch and removes the entries that are done from the spool.
     fn send(&self, batch: &Batch, until: Instant, pass: &mut Pass) -> Result<(), ApiTrouble> {
         let patience = until.saturating_duration_since(Instant::now()).min(PATIENCE);
         let reports: Vec<&SpooledReport> =
@@ -184,7 +185,7 @@ impl ReportSender<'_> {
                 Ok(())
             }
             Err(trouble) if is_about_the_reports(&trouble) => match &batch.entries[..] {
-                // A proxy that lets less through, or is mistaken.
+                // A proxy rejects the request, because of a small limit or by mistake.
                 [(name, entry)] if !is_final(&trouble) => {
                     pass.given_up += pass.kept.add(self.spool, name, entry, &trouble.to_string());
                     Ok(())
@@ -195,7 +196,7 @@ impl ReportSender<'_> {
                     pass.given_up += 1;
                     Ok(())
                 }
-                // One of them is to blame; the others are not to suffer for it.
+                // One of the entries causes the rejection, so each is sent alone.
                 several => {
                     several.iter().try_for_each(|one| self.send(&Batch::of_one(one.clone()), until, pass))
                 }
@@ -219,7 +220,7 @@ impl ReportSender<'_> {
         if let (true, Some(terms), Destination::Server(server)) =
             (is_unknown, &entry.terms, &entry.destination)
         {
-            // The job's first run was while the server was away: nobody could make its reservation.
+            // The job first ran while the server was away, so its reservation does not exist yet.
             let patience = until.saturating_duration_since(Instant::now()).min(PATIENCE);
             match reserve(self.api, server.as_deref(), terms, patience) {
                 Ok(reserved) => {
@@ -239,11 +240,11 @@ impl ReportSender<'_> {
             && entry.reports.iter().all(is_made)
             && pass.again.insert(name.clone())
         {
-            // An entry before it has made its reservation since.
+            // An earlier entry of this pass has made the reservation meanwhile.
             return self.send(&Batch::of_one((name.clone(), entry.clone())), until, pass);
         }
         if let Some(problem) = outcomes.iter().find_map(ReportOutcome::mendable_problem) {
-            // What the server has of it is known by its key.
+            // The server recognizes the reports that it has accepted already by their keys.
             pass.given_up += pass.kept.add(self.spool, name, entry, problem);
             return Ok(());
         }
@@ -262,7 +263,7 @@ impl ReportSender<'_> {
         Ok(())
     }
 
-    /// Tells those who are not `shut` how many reports they will never get.
+    /// Reports the number of dropped reports to each destination that is not in `shut`.
     fn tell_dropped(
         &self,
         until: Instant,
@@ -298,23 +299,23 @@ impl ReportSender<'_> {
     }
 }
 
-/// Half of what is left: who does not answer leaves time for the others.
+/// Half of the remaining time, so that a destination that does not answer leaves time for the others.
 fn share(until: Instant) -> Instant {
     let now = Instant::now();
     now + until.saturating_duration_since(now) / 2
 }
 
-/// Keeps what a destination asks for in its `Retry-After`, for all who send from this state's spool.
+/// Remembers the `Retry-After` of a destination for all processes that use this state directory.
 pub fn keep_patience(state: &StateDirectory, destination: &Destination, trouble: &ApiTrouble) {
     if let ApiTrouble::Busy { retry_after: Some(wait), .. } = trouble {
         NotBefore::write(state, destination, *wait);
     }
 }
 
-/// Refuses while the destination wants to be left alone.
+/// Fails while a `Retry-After` of the destination lasts.
 ///
 /// # Errors
-/// For how long.
+/// [`ApiTrouble::Unable`] with the remaining time.
 pub fn be_patient(state: &StateDirectory, destination: &Destination) -> Result<(), ApiTrouble> {
     match NotBefore::read(state, destination) {
         None => Ok(()),
@@ -324,14 +325,15 @@ pub fn be_patient(state: &StateDirectory, destination: &Destination) -> Result<(
     }
 }
 
-/// Whether trying again is of no use: Innkeeper itself says so, of what it was sent.
+/// Whether a retry is pointless: Innkeeper itself has rejected the content of the request.
 ///
-/// A token or an address can be set right while reports wait, and a server may be an older one for a while.
+/// Refusals because of the token or the address are not final, because both can be corrected while reports wait. The
+/// same goes for routes that an older server lacks.
 pub fn is_final(trouble: &ApiTrouble) -> bool {
     matches!(trouble, ApiTrouble::Refused { status, is_own: true, .. } if !matches!(status, 401 | 403..=405 | 407))
 }
 
-/// Whether one of the reports may be to blame, so that the others are taken without it.
+/// Whether a single report may be the cause, so that the others can be accepted without it.
 fn is_about_the_reports(trouble: &ApiTrouble) -> bool {
     is_final(trouble) || matches!(trouble, ApiTrouble::Refused { status: 400 | 413 | 422, .. })
 }

@@ -1,7 +1,8 @@
-//! Reports on disk that the server has not taken yet: bounded, private, and whole after a full disk or a `kill -9`.
+//! Reports that the server has not accepted yet, kept on disk. The spool is bounded and private, and survives a full
+//! disk or a `kill -9`.
 //!
-//! An entry is a file, written beside its place, synced and renamed into it. Names are in the order of time. What cannot
-//! be read is put aside and holds up nothing.
+//! Each entry is a file, written under a temporary name, synced and renamed. File names sort by time. A file that
+//! cannot be read is moved to another directory, so that it does not block the others.
 
 mod bounds;
 mod dropped;
@@ -23,18 +24,18 @@ use crate::config::Bounds;
 use crate::logbook;
 use crate::state::StateDirectory;
 
-/// What is half written begins so.
+/// Prefix of a temporary file's name.
 pub const HALF: &str = ".new-";
-/// Half-written files of this age belong to nobody any more.
+/// Age at which a temporary file counts as abandoned.
 const ABANDONED: Duration = Duration::from_secs(3600);
-/// So many entries that could not be read are kept for whoever looks.
+/// Most unreadable entries that are kept for inspection.
 const PUT_ASIDE: usize = 20;
-/// What happened no longer ago than this, milliseconds, is the newest.
+/// An event that is younger than this, in milliseconds, gets a name after all existing entries.
 const RECENT: u64 = 5_000;
-/// No entry is larger, bytes.
+/// Largest entry, in bytes.
 const LARGEST: u64 = 1024 * 1024;
 
-/// A user's spool.
+/// The spool of one user.
 #[derive(Debug, Clone)]
 pub struct Spool {
     directory: PathBuf,
@@ -42,7 +43,7 @@ pub struct Spool {
     bounds: Bounds,
 }
 
-/// An entry in its place. Names sort by time.
+/// The file name of an entry. Names sort by time.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Name {
     text: String,
@@ -68,12 +69,13 @@ impl Name {
         self.text.contains("-fail-")
     }
 
-    /// Of its file.
+    /// The file name as text.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// Whether the entry goes to `destination`; of one in a thousand millions it is said wrongly.
+    /// Whether the entry goes to `destination`. It compares a hash of 32 bits, so a wrong match is possible but very
+    /// rare.
     pub fn goes_to(&self, destination: &Destination) -> bool {
         self.text.strip_suffix(".json").is_some_and(|text| text.ends_with(&destination.tag()))
     }
@@ -85,34 +87,34 @@ impl Name {
 }
 
 impl Spool {
-    /// The spool in `state`.
+    /// Opens the spool in `state` and creates its directory if needed.
     ///
     /// # Errors
-    /// Why there is none.
+    /// Why the directory cannot be used.
     pub fn open(state: &StateDirectory, bounds: Bounds) -> Result<Self, String> {
         Ok(Self { directory: state.within("spool")?, aside: state.file("unreadable"), bounds })
     }
 
-    /// Adds an entry about `run`, for good when this returns. What is over the bounds is dropped for it.
+    /// Adds an entry about `run`. It is synced when this returns. Other entries are dropped if the limits require it.
     ///
     /// # Errors
-    /// It could not be written, even after others were dropped for it.
+    /// The entry cannot be written, even after other entries were dropped.
     pub fn add(&self, run: Uuid, entry: &SpoolEntry) -> io::Result<Name> {
         let content = serde_json::to_vec(entry)?;
         let here = self.list()?;
         let ago = entry.reports.last().map_or(0, |report| report.stamp.ago_ms(&Stamp::now()));
         let happened = u64::try_from(clock::wall_ms()).unwrap_or(0).saturating_sub(ago);
         let ms = match ago < RECENT {
-            // Newer than all others, also after a wall clock that was ahead.
+            // A new event sorts after all entries, even if the wall clock was ahead when those were written.
             true => happened.max(here.last().map_or(0, |name| name.ms() + 1)),
-            // Found only now, as a run that was interrupted.
+            // An older event that was only found now, such as an interrupted run.
             false => happened,
         };
         let name = Name::of(ms, run, entry.is_failure(), &entry.destination);
         self.make_room(&here, content.len() as u64);
         match self.write(&name.text, &content) {
             Ok(()) => Ok(name),
-            // An older success is worth less than this.
+            // On a full disk, the oldest entries without a failure are dropped for the new one.
             Err(first)
                 if matches!(first.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) =>
             {
@@ -128,7 +130,7 @@ impl Spool {
         }
     }
 
-    /// All entries, the oldest first.
+    /// The names of all entries, oldest first.
     ///
     /// # Errors
     /// The directory cannot be read.
@@ -143,7 +145,7 @@ impl Spool {
         Ok(names)
     }
 
-    /// Reads an entry; none where another sender was quicker, or where it was put aside.
+    /// Reads an entry; none if another sender has removed it, or if it was unreadable and was moved away.
     pub fn read(&self, name: &Name) -> Option<SpoolEntry> {
         let path = self.directory.join(&name.text);
         match innkeeper_settings::read_file(&path, LARGEST) {
@@ -164,26 +166,26 @@ impl Spool {
         }
     }
 
-    /// Writes an entry anew in its place, with what is left of it.
+    /// Replaces an entry, with the reports that are left of it.
     ///
     /// # Errors
-    /// As writing does; then it is as it was.
+    /// The file cannot be written. In that case the entry is unchanged.
     pub fn replace(&self, name: &Name, entry: &SpoolEntry) -> io::Result<()> {
         self.write(&name.text, &serde_json::to_vec(entry)?)
     }
 
-    /// Removes an entry that is done with.
+    /// Removes an entry that is done.
     pub fn remove(&self, name: &Name) {
         match fs::remove_file(self.directory.join(&name.text)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                // It is sent again, and known by its key.
+                // The entry will be sent again, and the server recognizes it by its key.
                 logbook::note(format_args!("the entry {} cannot be removed: {error}", name.text));
             }
             Ok(()) | Err(_) => {}
         }
     }
 
-    /// Whether an entry about `run` waits.
+    /// Whether the spool has an entry about `run`.
     ///
     /// # Errors
     /// The directory cannot be read.
@@ -191,29 +193,29 @@ impl Spool {
         Ok(self.list()?.iter().any(|name| name.is_about(run)))
     }
 
-    /// Removes what writers that died have left behind.
+    /// Removes temporary files of writers that died.
     pub fn sweep(&self) {
         let Ok(found) = fs::read_dir(&self.directory) else { return };
         let is_half = |file: &fs::DirEntry| file.file_name().as_encoded_bytes().starts_with(HALF.as_bytes());
         found.flatten().filter(is_half).for_each(|file| remove_abandoned(&file.path()));
     }
 
-    /// What was dropped, and not told yet.
+    /// The dropped reports that the server has not been told of yet.
     pub fn dropped(&self) -> Dropped {
         Dropped::read(&self.directory)
     }
 
-    /// Forgets what was dropped and is told by these entries.
+    /// Forgets the dropped reports that these entries have reported.
     pub fn forget_dropped(&self, told: &[SpoolEntry]) {
         Dropped::forget(&self.directory, told);
     }
 
-    /// How old an entry may get, milliseconds.
+    /// Age at which an entry is dropped, in milliseconds.
     pub fn longest_ms(&self) -> u64 {
         u64::try_from(self.bounds.age.num_milliseconds()).unwrap_or(u64::MAX)
     }
 
-    /// Drops an entry, and notes that it was: nobody else will tell it.
+    /// Drops an entry and counts its reports as dropped, so that the server can be told.
     pub fn drop_entry(&self, name: &Name) {
         let entry = self.read(name);
         self.remove(name);
@@ -254,20 +256,20 @@ impl Spool {
     }
 }
 
-/// Removes what is half written, and has been for long.
+/// Removes a temporary file if it is old enough to be abandoned.
 pub fn remove_abandoned(path: &Path) {
     let written = fs::metadata(path).and_then(|found| found.modified());
     let age = written.ok().and_then(|at| SystemTime::now().duration_since(at).ok());
     if age.is_some_and(|age| age > ABANDONED) {
-        // Another one may have been quicker.
+        // Another process may have removed it first.
         let _ = fs::remove_file(path);
     }
 }
 
-/// Writes a file of `directory` as a whole, and syncs it and its name. It is there, or it is not.
+/// Writes a file of `directory` atomically and syncs both the file and its name.
 ///
 /// # Errors
-/// As writing does; then nothing of it is there.
+/// The file cannot be written. In that case none is left behind.
 pub fn write_whole(directory: &Path, name: &str, content: &[u8]) -> io::Result<()> {
     let half = directory.join(format!("{HALF}{}", Uuid::new_v4()));
     let written = write_half(&half, content).and_then(|()| fs::rename(&half, directory.join(name)));

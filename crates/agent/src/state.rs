@@ -1,4 +1,4 @@
-//! The agent's directories: private to the user, made where they are missing, and none where none can be had.
+//! The agent's directories. They are private to the user and are created if needed.
 
 use std::env;
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -8,20 +8,20 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 
-/// The directory that belongs to the whole of the agent within another.
+/// Name of the agent's directory within another directory.
 const OURS: &str = "innkeeper-agent";
 
-/// Where this user's state lies.
+/// The state directory of this user.
 #[derive(Debug, Clone)]
 pub struct StateDirectory {
     directory: PathBuf,
 }
 
 impl StateDirectory {
-    /// The directory `named` in the configuration, or else the first of the usual ones that can be used.
+    /// Opens the directory `named` in the configuration, or else the first usable one of the default directories.
     ///
     /// # Errors
-    /// Why there is none, for people.
+    /// Why no directory can be used, for people.
     pub fn open(named: Option<&Path>) -> Result<Self, String> {
         let candidates = match named {
             Some(named) => vec![named.to_owned()],
@@ -40,23 +40,24 @@ impl StateDirectory {
         Err(format!("there is no directory for the agent's state: {}", problems.join("; ")))
     }
 
-    /// A directory within it, made where it is missing.
+    /// A subdirectory, created if needed.
     ///
     /// # Errors
-    /// Why it cannot be used.
+    /// Why the subdirectory cannot be used.
     pub fn within(&self, name: &str) -> Result<PathBuf, String> {
         let directory = self.directory.join(name);
         private_directory(&directory).map_err(|problem| format!("{}: {problem}", directory.display()))?;
         Ok(directory)
     }
 
-    /// A file in it.
+    /// The path of a file in the state directory.
     pub fn file(&self, name: &str) -> PathBuf {
         self.directory.join(name)
     }
 }
 
-/// Where state usually lies, the best first. A relative path counts as absent, as the XDG rules have it.
+/// The default state directories, best first. Relative paths in variables are ignored, as the XDG specification
+/// requires.
 fn usual(is_root: bool, variable: impl Fn(&str) -> Option<PathBuf>) -> Vec<PathBuf> {
     let set = |name: &str| variable(name).filter(|path| path.is_absolute());
     let mut found: Vec<PathBuf> = set("XDG_STATE_HOME").map(|path| path.join(OURS)).into_iter().collect();
@@ -69,11 +70,12 @@ fn usual(is_root: bool, variable: impl Fn(&str) -> Option<PathBuf>) -> Vec<PathB
     found
 }
 
-/// Where locks lie. It depends on the user alone: neither on HOME nor on any other variable, which differ between a
-/// crontab and a terminal.
+/// The directory for locks. It depends on the user alone and on no variable such as HOME, because variables differ
+/// between a crontab and a terminal.
 ///
 /// # Errors
-/// Why it cannot be used. Another place would be no lock: two runs might see different ones.
+/// Why the directory cannot be used. There is no other choice, because two runs with different directories would not
+/// exclude each other.
 pub fn lock_directory() -> Result<PathBuf, String> {
     let mut problems = Vec::new();
     for directory in lock_places(rustix::process::geteuid().as_raw()) {
@@ -85,7 +87,7 @@ pub fn lock_directory() -> Result<PathBuf, String> {
     Err(problems.join("; "))
 }
 
-/// The second is for machines on which root cannot write to `/run`, as some containers.
+/// The second directory is for machines on which root cannot write to `/run`, such as some containers.
 fn lock_places(user: u32) -> Vec<PathBuf> {
     let run = (user == 0).then(|| Path::new("/run").join(OURS));
     run.into_iter().chain([Path::new("/tmp").join(format!("{OURS}-{user}"))]).collect()
@@ -95,11 +97,11 @@ fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// Makes `directory` where it is missing, and sees to it that it is this user's alone.
+/// Creates `directory` if needed and ensures that only this user can access it.
 fn private_directory(directory: &Path) -> Result<(), String> {
     let text = |error: io::Error| error.to_string();
     if !directory.exists() {
-        // What is above it belongs to whoever's it is, with the modes that are usual there.
+        // Parent directories keep the usual modes, because others may use them, too.
         if let Some(parent) = directory.parent() {
             DirBuilder::new().recursive(true).mode(0o755).create(parent).map_err(text)?;
         }
@@ -121,20 +123,20 @@ fn private_directory(directory: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// Opens a file of ours for reading and writing, made with mode 0600 where it is missing.
+/// Opens a private file for reading and writing. It is created with mode 0600 if needed.
 ///
 /// # Errors
-/// As opening does.
+/// The file cannot be opened.
 pub fn private_file(path: &Path) -> io::Result<File> {
     let flags = i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).unwrap_or(0);
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false).mode(0o600).custom_flags(flags).open(path)
 }
 
-/// Takes the lock of `path`, unless somebody else has it. It ends with the file that is given back.
+/// Takes the lock of the file `path`; none if another process has it. Closing the returned file releases the lock.
 ///
 /// # Errors
-/// As opening and locking do; that somebody has it is none.
+/// The file cannot be opened or locked for another reason than that it is locked already.
 pub fn try_lock(path: &Path) -> io::Result<Option<File>> {
     for _ in 0..10 {
         let file = private_file(path)?;
@@ -143,7 +145,7 @@ pub fn try_lock(path: &Path) -> io::Result<Option<File>> {
             Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
             Err(error) => return Err(error.into()),
         }
-        // Somebody may have removed it between the two.
+        // Another process may have removed the file between opening and locking it.
         let here = file.metadata()?;
         match fs::symlink_metadata(path) {
             Ok(there) if (there.dev(), there.ino()) == (here.dev(), here.ino()) => return Ok(Some(file)),

@@ -1,4 +1,4 @@
-//! `status` and `flush`: what waits, and its sending by hand or by a timer.
+//! `status` and `flush`: show the waiting reports, and send them by hand or from a timer.
 
 use std::io::Write as _;
 use std::thread;
@@ -15,10 +15,10 @@ use crate::sender::{BACKOFF, ReportSender, jitter, next_pause};
 use crate::spool::Spool;
 use crate::state::StateDirectory;
 
-/// Something is left: another time may do.
+/// Exit status if reports are left; a later attempt may succeed.
 pub const LEFT: u8 = 75;
 const WRONG: u8 = 1;
-/// So many lines of the log are shown.
+/// Number of log lines that are shown.
 const LINES: usize = 10;
 
 // See `exec::options::Options`.
@@ -33,7 +33,7 @@ pub struct FlushOptions {
     jitter: String,
 }
 
-/// How long `flush` takes its time.
+/// The time limits of `flush`.
 #[derive(Debug, Clone, Copy)]
 pub struct Patience {
     wait: Duration,
@@ -41,10 +41,10 @@ pub struct Patience {
 }
 
 impl FlushOptions {
-    /// What these options come to.
+    /// Parses the options.
     ///
     /// # Errors
-    /// What is wrong, and what is allowed.
+    /// Which option is invalid, and what is allowed.
     pub fn plan(&self) -> Result<Patience, String> {
         let span = |option: &'static str, text: &str| {
             let span = duration::parse(option, text).map_err(|invalid| invalid.to_string())?;
@@ -54,7 +54,7 @@ impl FlushOptions {
     }
 }
 
-/// Sends what waits. Ends with 0 when nothing is left, 75 when something is, 1 when it cannot be sent at all.
+/// Sends the waiting reports. Returns 0 if none is left, 75 if some are, 1 if sending is impossible.
 pub fn flush(overrides: &Overrides, patience: Patience) -> u8 {
     let Loaded { config, problems, .. } = config::load(overrides);
     problems.iter().for_each(|problem| say(format_args!("configuration: {problem}")));
@@ -84,7 +84,7 @@ pub fn flush(overrides: &Overrides, patience: Patience) -> u8 {
     sender.retry_kept();
     let mut backoff = BACKOFF;
     let code = loop {
-        // One request is made even where no time is given for waiting.
+        // At least one request is made, even if the time for retries is zero.
         let pass = sender.pass(until.max(Instant::now() + crate::sender::PATIENCE));
         let Some(trouble) = pass.trouble else {
             if pass.kept.is_empty() {
@@ -105,7 +105,7 @@ pub fn flush(overrides: &Overrides, patience: Patience) -> u8 {
     code
 }
 
-/// Shows how the agent stands. Ends with 1 where something is wrong.
+/// Prints the agent's state. Returns 1 if something is wrong.
 pub fn show(overrides: &Overrides) -> u8 {
     let Loaded { config, problems, .. } = config::load(overrides);
     let mut lines = Vec::new();

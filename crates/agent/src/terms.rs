@@ -1,4 +1,4 @@
-//! The terms of a reservation that a command line names, as the fields of `POST /reservation`.
+//! The terms of a reservation from the command line, as the fields of `POST /reservation`.
 
 mod older;
 
@@ -11,18 +11,17 @@ use serde_json::{Map, Value, json};
 
 use crate::exec::terms::{local_zone, put_period};
 
-/// What must hold of a job's figures.
+/// The field with the conditions for a job's figures.
 pub const EXPECT: &str = "expect";
-/// How often an open alert is told again.
+/// The field with the interval of reminders.
 pub const REMIND: &str = "remind_every";
-/// At each further failed run.
+/// The value of [`REMIND`] for a reminder at each further failed run.
 pub const EACH: &str = "each";
 
-/// When a job runs, and how late it may be: what stands beside `--every`, `--cron`, `--calendar`, `--tz`, `--grace`; and
-/// `--expect` and `--remind-every`.
+/// The options `--every`, `--cron`, `--calendar`, `--tz`, `--grace`, `--expect` and `--remind-every`, as text.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ScheduleFlags<'f> {
-    /// A period.
+    /// A period, such as `15m`.
     pub every: Option<&'f str>,
     /// A cron expression.
     pub cron: Option<&'f str>,
@@ -30,19 +29,19 @@ pub struct ScheduleFlags<'f> {
     pub calendar: Option<&'f str>,
     /// The time zone of either expression.
     pub tz: Option<&'f str>,
-    /// How late a run may be.
+    /// The grace: how late a run may be.
     pub grace: Option<&'f str>,
-    /// What must hold of its figures; one empty text for nothing.
+    /// The conditions for the figures. A single empty text removes all conditions.
     pub expect: &'f [String],
-    /// How often an open alert is told again: a duration, or `each`.
+    /// The interval of reminders: a duration, or `each`.
     pub remind_every: Option<&'f str>,
 }
 
 impl ScheduleFlags<'_> {
-    /// The fields for what is named, and no others.
+    /// The fields for the options that are given, and no others.
     ///
     /// # Errors
-    /// What is wrong, and what is allowed.
+    /// Which option is invalid, and what is allowed.
     pub fn fields(self) -> Result<Map<String, Value>, String> {
         let mut fields = Map::new();
         let text = |invalid: innkeeper_core::Invalid| invalid.to_string();

@@ -1,5 +1,5 @@
-//! A monitor never breaks a job: whatever the server, the disk and the configuration do, the job runs, its output and
-//! status are its own, and what could not be told is told later, once, in order, with its true time.
+//! The agent never breaks a job. Whatever happens to the server, the disk and the configuration, the job runs with
+//! its own output and status. Reports that cannot be sent are sent later: once, in order, and with their true times.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 
@@ -16,13 +16,13 @@ use common::{Home, kill, nobody, ran, wait_for};
 
 const JOB: [&str; 5] = ["a/b", "--", "sh", "-c", "echo out; echo err >&2; exit 3"];
 
-/// Runs [`JOB`], and sees that it is as it would be without the agent.
+/// Runs [`JOB`] and checks that it behaves as it would without the agent.
 fn unharmed(command: &mut Command) {
     let (status, out, err) = ran(command);
     assert_eq!((status, out.as_str(), err.as_str()), (Some(3), "out\n", "err\n"));
 }
 
-/// The delay that a test allows for 2 s, on a machine that is busy.
+/// Longest delay that tests accept where the limit is 2 s, on a busy machine.
 const BOUND: Duration = Duration::from_secs(30);
 
 #[test]
@@ -241,7 +241,7 @@ fn a_killed_agent_is_told_as_an_interrupted_run() {
     assert_eq!(instance.kinds(), ["start", "fail", "start", "success"]);
 }
 
-/// A library that has syncing of files whose paths have `SLOW_SYNC` in them take for ever.
+/// A preloaded library with which syncing a file blocks if its path contains `SLOW_SYNC`.
 fn slow_disk(home: &Home) -> std::path::PathBuf {
     let source = home.file(
         "slow.c",
@@ -470,7 +470,7 @@ fn another_users_spool_is_not_used() {
     assert_eq!(instance.kinds(), ["start", "fail"]);
 }
 
-/// Makes what waits older: it happened so many milliseconds ago, before the machine's latest start.
+/// Moves the waiting entries into the past by this many milliseconds, before the latest boot of the machine.
 fn age(home: &Home, ms: i64) {
     for file in std::fs::read_dir(home.state().join("spool")).unwrap().flatten() {
         let text = std::fs::read_to_string(file.path()).unwrap();

@@ -1,4 +1,4 @@
-//! The commands for people and scripts, beside a real server: what they do, what they write, and what they end with.
+//! The commands for people and scripts against a real server: their effects, their output and their exit statuses.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 
@@ -11,7 +11,7 @@ use innkeeper_testing::process::{self, PATIENCE, Server};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// An instance, and a person beside it.
+/// A running instance and a home for the commands.
 struct Instance {
     server: Server,
     database: TestDatabase,
@@ -40,7 +40,7 @@ impl Instance {
         command
     }
 
-    /// What it ends with, and all that it writes.
+    /// Its exit status and all of its output.
     fn run(&self, arguments: &[&str]) -> (i32, String) {
         said(&self.command(arguments).output().unwrap())
     }

@@ -1,4 +1,4 @@
-//! Changes are shown first, made once, and taken back byte for byte.
+//! Changes are shown before they are made, are made only once, and are reverted byte for byte.
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 
 mod discover_common;
@@ -156,7 +156,7 @@ fn a_name_stays_though_the_change_is_taken_back() {
     assert_ne!(entry(&found, "/b/x 2").component, "x");
 }
 
-/// A `crontab` that keeps tables as files, with Debian's header, and checks them a little.
+/// A `crontab` program that keeps tables as files with Debian's header and rejects some invalid ones.
 fn crontab(machine: &Machine) -> PathBuf {
     let tables = machine.path("var/spool/cron/crontabs");
     fs::create_dir_all(&tables).unwrap();
@@ -490,7 +490,7 @@ fn line() -> impl Strategy<Value = String> {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(150) })]
 
-    /// Whatever a crontab holds, a change that is taken back leaves the same bytes.
+    /// Reverting a change restores the same bytes, whatever the crontab contains.
     #[test]
     fn any_table_comes_back(
         lines in prop::collection::vec(line(), 0..12),

@@ -1,5 +1,5 @@
-//! Everything that is scheduled under a directory is found, with its schedule, its user, its place and its name; and what
-//! cannot be read or does not run is told.
+//! Finds all scheduled jobs below a directory, with their schedules, users, places and names. Reports what cannot be
+//! read and what does not run.
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 
 mod discover_common;

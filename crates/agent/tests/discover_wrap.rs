@@ -1,4 +1,4 @@
-//! A wrapped line, run as cron runs it, does what the unwrapped one does; and unwrapped it is the same bytes.
+//! A wrapped line, run as cron runs it, behaves like the original one. Unwrapping it restores the same bytes.
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 
 mod discover_common;
@@ -12,7 +12,8 @@ use innkeeper_agent::discover::machine::Cron;
 use innkeeper_agent::discover::wrap::{Percent, Wrapping, unwrap};
 use proptest::prelude::*;
 
-/// What cron makes of a line: what the shell gets, and its input. Only Debian's takes `\\` for one backslash.
+/// Splits a line as cron does: the command for the shell, and its input. Only Debian's cron reads `\\` as one
+/// backslash.
 fn cron_reads(command: &[u8], cron: Cron) -> (Vec<u8>, Vec<u8>) {
     let mut text = Vec::new();
     let mut bytes = command.iter().copied();
@@ -76,7 +77,7 @@ fn run(command: &[u8], shell: &str, cron: Cron) -> Output {
     child.wait_with_output().unwrap()
 }
 
-/// An agent that only runs the job.
+/// A stand-in for the agent that only runs the job.
 fn stand_in(directory: &Path) -> std::path::PathBuf {
     let text = "[ \"$1\" = exec ] || exit 125\nwhile [ \"$1\" != -- ]; do shift; done\nshift\nexec \"$@\"\n";
     script(directory, "innkeeper-agent", text)

@@ -1,4 +1,4 @@
-//! `exec` changes nothing about a job: its status, its output, its environment; and reports it.
+//! `exec` reports a job without changing its status, its output or its environment.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 
@@ -109,7 +109,7 @@ fn a_hundred_megabytes_pass_byte_for_byte() {
     assert!(output.len() <= 10_000 && output.contains("bytes before this are left out]"), "{}", output.len());
 }
 
-/// Counts the bytes, and sees that they are `pattern` again and again.
+/// Counts the bytes and checks that they are repetitions of `pattern`.
 fn count(from: &mut impl std::io::Read, pattern: &[u8]) -> usize {
     let (mut total, mut chunk) = (0, vec![0; 1 << 16]);
     let long: Vec<u8> = pattern.iter().copied().cycle().take((1 << 16) + pattern.len()).collect();
@@ -427,7 +427,7 @@ trait Runs {
 }
 
 impl Runs for Instance {
-    /// The run of the first report.
+    /// The run id of the first report.
     fn only_run(&self) -> String {
         self.reports()[0]["run"].as_str().unwrap().to_owned()
     }

@@ -1,4 +1,4 @@
-//! Figures of jobs: what is found in an output, what is sent of it, and what is expected of it.
+//! Figures of jobs: how they are found in the output, which are sent, and what is expected of them.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 
@@ -9,7 +9,7 @@ use common::{Home, nobody, ran};
 use innkeeper_testing::http_sink::{HttpSink, SinkResponse};
 use serde_json::{Value, json};
 
-/// Runs a script with these options; the report of its end.
+/// Runs a script with these options and returns the report of its end.
 fn end_of(options: &[&str], script: &str) -> Value {
     let (home, instance) = (Home::new(), Instance::open());
     let arguments = [&["a/b"], options, &["--", "sh", "-c", script]].concat();

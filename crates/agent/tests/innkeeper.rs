@@ -1,4 +1,4 @@
-//! The agent and a real Innkeeper.
+//! The agent with a real Innkeeper.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 

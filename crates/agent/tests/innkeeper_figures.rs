@@ -1,4 +1,4 @@
-//! Figures, and what a server says of reservations, between the agent and a real Innkeeper.
+//! Figures, and warnings about reservations, between the agent and a real Innkeeper.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 
@@ -8,18 +8,18 @@ use common::inn::Inn;
 use common::{Home, nobody, nobody_yet, ran, wait_for};
 use serde_json::{Value, json};
 
-/// A command of a person.
+/// Runs a command of the agent.
 fn person(home: &Home, inn: &Inn, arguments: &[&str]) -> (Option<i32>, String, String) {
     ran(home.agent(arguments).env("INNKEEPER_SERVER", inn.url()))
 }
 
-/// Waits until it is down, or up again; why.
+/// Waits until the job is down, or up again, and returns the reason.
 fn once(inn: &Inn, component: &str, state: &str) -> String {
     wait_for("the sweeper has looked", || inn.reservation(component)["state"] == state);
     inn.reservation(component)["reason"].as_str().unwrap_or_default().to_owned()
 }
 
-/// The figures of its check-ins that had some, oldest first.
+/// The figures of the check-ins that carried any, oldest first.
 fn brought(inn: &Inn, component: &str) -> Vec<Value> {
     let newest_first = inn.history(component).into_iter();
     let figures = newest_first.map(|one| one["figures"].clone());

@@ -1,4 +1,4 @@
-//! `[probe.NAME]`: what is read, and what is said of what cannot be.
+//! `[probe.NAME]`: which values are accepted, and which problems are reported.
 
 mod probe_support;
 

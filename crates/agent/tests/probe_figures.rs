@@ -1,4 +1,4 @@
-//! Figures of probes: performance data on its way to the server, and what is expected of it.
+//! Figures of probes: from performance data to the server, and what is expected of them.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 
@@ -8,7 +8,7 @@ use common::instance::{Instance, Mode};
 use common::{Home, ran};
 use serde_json::{Value, json};
 
-/// Runs the probes of this configuration once, as a crontab does; status and standard error.
+/// Runs the probes of this configuration once, as a crontab does. Returns the status and standard error.
 fn probe(home: &Home, instance: &Instance, probes: &str) -> (Option<i32>, String) {
     let config = home
         .file("agent.toml", &format!("server = \"{}\"\n[probes]\napp = \"net\"\n{probes}", instance.url()));
@@ -19,7 +19,7 @@ fn probe(home: &Home, instance: &Instance, probes: &str) -> (Option<i32>, String
     (status, err.split_inclusive('\n').filter(of_itself).collect())
 }
 
-/// The report of a plugin that says this.
+/// The report for a plugin with this output.
 fn plugin(output: &str, more: &str) -> Value {
     let (home, instance) = (Home::new(), Instance::open());
     let said = home.file("said", output);

@@ -1,4 +1,4 @@
-//! The `http` probe against servers that answer well, badly, slowly, endlessly, or with what is not HTTP.
+//! The `http` probe against servers with good, bad, slow and endless responses, or with no HTTP at all.
 
 mod probe_support;
 
@@ -11,7 +11,7 @@ use innkeeper_testing::ports::closed_port;
 use probe_support::tls::{Wanted, accept, time};
 use probe_support::{Server, assert_said, check, check_at, drip, hang, probe, request};
 
-/// A server that answers each request by what its first line and head are, and keeps what it heard.
+/// A server that chooses its response by the head of the request and records the requests.
 struct Web {
     server: Server,
     heard: Arc<Mutex<Vec<String>>>,
@@ -415,7 +415,7 @@ fn proxies_are_used_where_they_are_named_and_no_others() {
     assert_said(&check(&away), ProbeStatus::Critical, "the proxy: cannot connect");
 }
 
-/// A proxy that passes everything on to one server, whoever is asked for.
+/// A proxy that forwards every request to the same server.
 fn tunnel(port: u16) -> Server {
     Server::start(move |mut stream| {
         let asked = request(&mut stream);

@@ -13,7 +13,7 @@ use innkeeper_agent::probe::{ProbeOutcome, ProbeStatus};
 use innkeeper_testing::process::stat;
 use probe_support::{assert_said, check, eventually};
 
-/// A program in a directory of the test's own.
+/// A program in a directory of the test.
 fn script(directory: &Path, name: &str, text: &str) -> PathBuf {
     let path = directory.join(name);
     // Written by another program: a copy of our own open file, in what another test starts just then, would
@@ -28,7 +28,7 @@ fn script(directory: &Path, name: &str, text: &str) -> PathBuf {
     path
 }
 
-/// What comes of this text as a plugin.
+/// The outcome of a plugin with this output.
 fn plugin(text: &str, more: &str) -> ProbeOutcome {
     let directory = tempfile::tempdir().expect("a directory");
     let path = script(directory.path(), "check_it", text);
@@ -249,7 +249,7 @@ fn space_and_inodes_of_a_real_file_system() {
     );
 }
 
-/// A process that ends with the test.
+/// A process that is killed at the end of the test.
 struct Process(Child);
 
 impl Drop for Process {

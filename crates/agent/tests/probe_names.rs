@@ -1,5 +1,5 @@
-//! Names and their addresses: the `dns` probe, the system's resolver in trouble, and hosts of both families.
-//! What needs another network than this machine's runs in one of its own, where the system makes one for it.
+//! Names and addresses: the `dns` probe, a system resolver that fails, and hosts with both address families. Tests
+//! that need another network run in a network namespace, if the system allows one.
 
 mod probe_support;
 
@@ -195,8 +195,7 @@ fn questions_over_tls() {
 const HOSTS: &str =
     "127.0.0.1 localhost dual.example\n::1 localhost dual.example\n::1 six.example\n127.0.0.1 four.example\n";
 
-/// Does what is to be done in a network of this test's own, and there alone; where there is none, `otherwise`
-/// here.
+/// Runs the test in a network namespace. If the system does not allow one, runs `otherwise` here.
 fn in_own_network(test: &str, resolv_conf: &str, inside: impl Fn(), otherwise: impl Fn()) {
     match std::env::var_os("PROBE_NETWORK") {
         Some(_) => inside(),

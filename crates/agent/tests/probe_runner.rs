@@ -1,4 +1,4 @@
-//! Probes that really run, at times that are moved.
+//! Runs real probes while the test moves the time.
 
 mod probe_support;
 
@@ -21,7 +21,7 @@ fn probes(text: &str) -> Probes {
     probes
 }
 
-/// Steps at this time until so many reports have come.
+/// Steps at this time until this many reports have arrived.
 fn reports(runner: &mut Runner, now: DateTime<Utc>, count: usize) -> Vec<ProbeReport> {
     let mut all = runner.step(now);
     while all.len() < count {

@@ -1,4 +1,4 @@
-//! `tcp`, `smtp`, `postgres` and `icmp` against real servers, good and bad.
+//! `tcp`, `smtp`, `postgres` and `icmp` against real servers that work or fail.
 
 mod probe_support;
 
@@ -174,7 +174,7 @@ fn a_real_postgres_with_and_without_tls() {
     assert_said(&postgres(""), ProbeStatus::Critical, "Connection refused");
 }
 
-/// A server that answers a startup without TLS with this error.
+/// A server that responds to a startup message without TLS with this error.
 fn refusing(code: &'static str) -> Server {
     Server::start(move |mut stream| {
         let mut length = [0; 4];

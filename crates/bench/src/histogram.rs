@@ -1,39 +1,39 @@
-//! How long requests took, to three digits, so that hours of load fit into little memory.
+//! Durations of requests with three significant digits, so that hours of load need little memory.
 
 use std::time::Duration;
 
-/// Durations up to an hour, µs. What took longer counts as an hour.
+/// Largest duration, in µs (one hour). Longer ones count as this.
 const LONGEST_US: u64 = 3_600_000_000;
-/// Digits that are kept.
+/// Significant digits.
 const DIGITS: u8 = 3;
 
-/// Counts of durations.
+/// A histogram of durations.
 pub struct Histogram(hdrhistogram::Histogram<u64>);
 
 impl Default for Histogram {
     fn default() -> Self {
-        // These bounds are among those that the library takes.
+        // The bounds are valid, so this cannot fail.
         Self(hdrhistogram::Histogram::new_with_bounds(1, LONGEST_US, DIGITS).expect("bounds in order"))
     }
 }
 
 impl Histogram {
-    /// Adds one.
+    /// Adds a duration.
     pub fn record(&mut self, took: Duration) {
         self.0.saturating_record(u64::try_from(took.as_micros()).unwrap_or(LONGEST_US));
     }
 
-    /// How many there are.
+    /// Number of durations.
     pub fn count(&self) -> u64 {
         self.0.len()
     }
 
-    /// The duration that this share of them (0.99) did not exceed, in milliseconds; 0 where there are none.
+    /// The quantile `share` (such as 0.99) in milliseconds; 0 if there are no durations.
     pub fn quantile_ms(&self, share: f64) -> f64 {
         self.0.value_at_quantile(share) as f64 / 1000.0
     }
 
-    /// The longest, in milliseconds.
+    /// The longest duration, in milliseconds.
     pub fn most_ms(&self) -> f64 {
         self.0.max() as f64 / 1000.0
     }

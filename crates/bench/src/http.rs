@@ -1,10 +1,10 @@
-//! The few bytes of HTTP that the load generators need: a check-in as a request, and where an answer ends.
+//! The minimum of HTTP that the load generators need: it writes check-ins and finds the end of a response.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-/// How a job checks in.
+/// The request by which a job checks in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ask {
     /// `POST /checkin` with JSON.
@@ -39,14 +39,14 @@ fn write_checkin(out: &mut Vec<u8>, number: u64) {
     );
 }
 
-/// The length of the request at the beginning of `bytes`, once all of it is there.
+/// The length of the request at the beginning of `bytes`; none if it is incomplete.
 pub fn whole_request(bytes: &[u8]) -> Option<usize> {
     let head_ends = bytes.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
     let whole = head_ends + length_in(&bytes[..head_ends])?;
     (bytes.len() >= whole).then_some(whole)
 }
 
-/// What a head says of the length of its body.
+/// The `Content-Length` in a head.
 fn length_in(head: &[u8]) -> Option<usize> {
     let said = std::str::from_utf8(head)
         .ok()?
@@ -57,7 +57,7 @@ fn length_in(head: &[u8]) -> Option<usize> {
     Some(said.unwrap_or(0))
 }
 
-/// The status of the answer at the beginning of `bytes`, once all of it is there, and its length.
+/// The status and the length of the response at the beginning of `bytes`; none if it is incomplete.
 pub fn whole_answer(bytes: &[u8]) -> Option<(u16, usize)> {
     let head_ends = bytes.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
     let head = std::str::from_utf8(&bytes[..head_ends]).ok()?;
@@ -66,7 +66,7 @@ pub fn whole_answer(bytes: &[u8]) -> Option<(u16, usize)> {
     (bytes.len() >= whole).then_some((status, whole))
 }
 
-/// Sends a check-in of `job-NUMBER` over a connection of its own; returns the status of the answer.
+/// Sends a check-in of `job-NUMBER` over a new connection and returns the status of the response.
 pub fn check_in(address: SocketAddr, number: u64) -> std::io::Result<u16> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;

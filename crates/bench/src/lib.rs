@@ -1,10 +1,11 @@
-//! The benchmark: what Innkeeper's own programs do on this machine, figure by figure, each against its target.
+//! The benchmark: measures Innkeeper's own programs on this machine and compares each figure with its target.
 //!
-//! It is no part of the product, and nothing of the product depends on it. `scripts/bench` builds everything and runs it.
+//! It is not part of the product, and the product does not depend on it. `scripts/bench` builds and runs everything.
 //!
-//! Where to start: `bin/innkeeper-bench.rs` runs the figures and prints the table; [`figures`] has a file for each;
-//! [`world`] is what they measure in (a private Postgres, a million reservations, running programs); [`wrk`] and [`load`]
-//! are the two load generators, the first as fast as it can, the second at a given rate; [`table`] is what comes out.
+//! Where to start: `bin/innkeeper-bench.rs` runs the figures and prints the table. [`figures`] has a file for each
+//! figure. [`world`] is the environment of the measurements (a private Postgres, a million reservations, running
+//! programs). [`wrk`] and [`load`] are load generators: the first sends as fast as possible, the second at a given
+//! rate. [`table`] formats the results.
 
 pub mod figures;
 pub mod histogram;

@@ -1,7 +1,8 @@
-//! Check-ins at a given rate over connections that stay open: one thread, one event loop.
+//! Sends check-ins at a given rate over persistent connections, with one thread and an event loop.
 //!
-//! The rate is kept whatever the server does: a request that cannot be sent when it is due waits here, and its time counts
-//! from when it was due. Without a rate each connection asks again as soon as it is answered.
+//! The rate does not depend on the server. A request that cannot be sent when it is due waits, and its latency counts
+//! from the time when it was due. Without a rate, each connection sends the next request as soon as it has a
+//! response.
 
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
@@ -18,51 +19,51 @@ use mio::{Events, Interest, Poll, Token};
 use crate::histogram::Histogram;
 use crate::http::{self, Ask};
 
-/// How long answers are waited for after the last request.
+/// Longest wait for responses after the last request.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// What is offered to whom.
+/// The load to generate.
 #[derive(Debug, Clone)]
 pub struct LoadPlan {
     /// The server.
     pub address: SocketAddr,
     /// Connections, opened before the first request.
     pub connections: usize,
-    /// Requests a second; none for as many as are answered.
+    /// Requests a second; none to send as fast as responses arrive.
     pub rate: Option<f64>,
-    /// The end: after so many requests.
+    /// Ends after this many requests.
     pub most: Option<u64>,
-    /// The end: after so long.
+    /// Ends after this time.
     pub lasts: Option<Duration>,
-    /// The jobs that check in, one after the other, round and round: `job-FROM` up to before `job-TO`.
+    /// The jobs that check in, in a cycle: `job-FROM` to `job-TO`, exclusive.
     pub jobs: std::ops::Range<u64>,
-    /// How they check in.
+    /// The kind of request.
     pub ask: Ask,
 }
 
-/// What became of it.
+/// The result of a load.
 #[derive(Default)]
 pub struct LoadOutcome {
     /// Connections that could not be opened, or broke.
     pub broken: u64,
-    /// Requests that were sent.
+    /// Number of requests sent.
     pub offered: u64,
-    /// Requests that were answered 2xx.
+    /// Number of responses with a status 2xx.
     pub acknowledged: u64,
-    /// Requests that were answered otherwise.
+    /// Number of responses with another status.
     pub refused: u64,
-    /// From when a request was due to its answer.
+    /// Time from when a request was due to its response.
     pub latency: Histogram,
-    /// Answers in each second since the beginning.
+    /// Number of responses in each second since the beginning.
     pub per_second: Vec<u64>,
-    /// From the beginning to the last request sent.
+    /// Time from the beginning to the last request.
     pub last_sent: Duration,
-    /// From the beginning to the last answer.
+    /// Time from the beginning to the last response.
     pub last_answer: Duration,
 }
 
 impl LoadOutcome {
-    /// An error unless there were requests, and each was answered 2xx.
+    /// Fails unless there were requests and each got a status 2xx.
     pub fn all_acknowledged(&self) -> Result<()> {
         ensure!(
             self.offered > 0 && self.broken == 0 && self.refused == 0 && self.acknowledged == self.offered,
@@ -75,27 +76,27 @@ impl LoadOutcome {
         Ok(())
     }
 
-    /// Answers a second, over the whole time.
+    /// Acknowledged requests a second, over the whole time.
     pub fn rate(&self) -> f64 {
         self.acknowledged as f64 / self.last_answer.as_secs_f64().max(0.001)
     }
 }
 
-/// A load that goes on while something else is measured; stopped when dropped.
+/// A load in another thread during a measurement. Stopped when dropped.
 pub struct Background {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<Result<LoadOutcome>>>,
 }
 
 impl Background {
-    /// Starts it.
+    /// Starts the load.
     pub fn start(plan: LoadPlan) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&stop);
         Self { stop, thread: Some(std::thread::spawn(move || run(&plan, &flag))) }
     }
 
-    /// Ends it.
+    /// Stops the load and returns its result.
     pub fn finish(mut self) -> Result<LoadOutcome> {
         self.stop.store(true, Ordering::Relaxed);
         match self.thread.take().map(JoinHandle::join) {
@@ -117,19 +118,19 @@ impl Drop for Background {
 struct Connection {
     stream: TcpStream,
     received: Vec<u8>,
-    /// Since when its request is due, from the beginning.
+    /// When the request was due, counted from the beginning.
     due: Duration,
 }
 
-/// Has each job check in once, so that a measurement begins as on any later day: what ingest remembers, what Postgres keeps in
-/// memory and has written whole since the last checkpoint.
+/// Makes each job check in once, so that a measurement begins in a warm state: the caches of ingest and Postgres are
+/// filled, and full pages were written since the last checkpoint.
 pub fn warm_up(address: SocketAddr, ask: Ask, jobs: u64) -> Result<()> {
     let plan =
         LoadPlan { address, connections: 256, rate: None, most: Some(jobs), lasts: None, jobs: 0..jobs, ask };
     run(&plan, &AtomicBool::new(false))?.all_acknowledged()
 }
 
-/// Runs the plan to its end, or until `stop`.
+/// Generates the load of `plan` until its end, or until `stop` is set.
 pub fn run(plan: &LoadPlan, stop: &AtomicBool) -> Result<LoadOutcome> {
     let mut poll = Poll::new()?;
     let mut outcome = LoadOutcome::default();
@@ -250,7 +251,7 @@ impl Load<'_> {
             self.idle.push_back(number);
             return;
         }
-        // Closed or broken. An idle one stays in the row and fails when it is used.
+        // The connection was closed or broke. An idle one stays in the queue, and fails when it is used.
         if !self.idle.contains(&number) {
             self.outcome.broken += 1;
             self.in_flight = self.in_flight.saturating_sub(1);

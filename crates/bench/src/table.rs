@@ -1,17 +1,17 @@
-//! What comes out: one row for each figure, as a table for people and as JSON.
+//! The results: one row per figure, as a table for people and as JSON.
 
 use serde_json::{Map, Value, json};
 
-/// How a figure stands to its target.
+/// A figure compared with its target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TargetVerdict {
-    /// It reaches it.
+    /// The target is reached.
     Ok,
-    /// It does not.
+    /// The target is missed.
     Miss,
-    /// It could not be measured.
+    /// The figure could not be measured.
     Failed,
-    /// It has none.
+    /// The figure has no target.
     Shown,
 }
 
@@ -26,22 +26,22 @@ impl TargetVerdict {
     }
 }
 
-/// One row.
+/// The result of one figure.
 #[derive(Debug, Clone)]
 pub struct Row {
     figure: String,
     measured: String,
     target: String,
-    /// How it stands.
+    /// The comparison with the target.
     pub verdict: TargetVerdict,
     conditions: String,
-    /// What is known to keep it from its target.
+    /// What is known to prevent the target from being reached.
     held_by: &'static str,
     numbers: Map<String, Value>,
 }
 
 impl Row {
-    /// A row about `figure`: what was measured, in words.
+    /// A row for `figure`, with the measured value as text.
     pub fn new(figure: &str, measured: String) -> Self {
         Self {
             figure: figure.to_owned(),
@@ -54,40 +54,40 @@ impl Row {
         }
     }
 
-    /// A figure that could not be measured, and why.
+    /// A row for a figure that could not be measured, with the reason.
     pub fn failed(figure: &str, error: &str) -> Self {
         let mut row = Self::new(figure, error.to_owned());
         row.verdict = TargetVerdict::Failed;
         row
     }
 
-    /// Its target is at least `bound`, of which `unit` is the unit (may be empty).
+    /// Sets the target to at least `bound`, with this unit (may be empty).
     #[must_use]
     pub fn at_least(self, value: f64, bound: f64, unit: &str) -> Self {
         self.judged(value >= bound, value, format!("≥ {}{unit}", short(bound)))
     }
 
-    /// Its target is at most `bound`.
+    /// Sets the target to at most `bound`.
     #[must_use]
     pub fn at_most(self, value: f64, bound: f64, unit: &str) -> Self {
         self.judged(value <= bound, value, format!("≤ {}{unit}", short(bound)))
     }
 
-    /// Not reached, whatever its number says.
+    /// Marks the target as missed, regardless of the value.
     #[must_use]
     pub fn missed(mut self) -> Self {
         self.verdict = TargetVerdict::Miss;
         self
     }
 
-    /// The name of what is measured.
+    /// The name of the figure.
     pub fn figure(&self) -> &str {
         &self.figure
     }
 
     fn judged(mut self, reached: bool, value: f64, target: String) -> Self {
         self.verdict = match self.verdict {
-            // Infinity is what comes of dividing by nothing, and no figure.
+            // A value that is not finite comes from a division by zero and is not a measurement.
             TargetVerdict::Failed => TargetVerdict::Failed,
             _ if !value.is_finite() => TargetVerdict::Failed,
             TargetVerdict::Shown | TargetVerdict::Ok if reached => TargetVerdict::Ok,
@@ -100,27 +100,28 @@ impl Row {
         self
     }
 
-    /// The conditions under which it was measured.
+    /// Sets the conditions of the measurement.
     #[must_use]
     pub fn under(mut self, conditions: String) -> Self {
         self.conditions = conditions;
         self
     }
 
-    /// What is known to keep it from its target, where it does not reach it: the profile, and what was tried.
+    /// Sets what is known to prevent the target from being reached: the profile, and what was tried. Shown if the
+    /// target is missed.
     #[must_use]
     pub fn held_by(mut self, what: &'static str) -> Self {
         self.held_by = what;
         self
     }
 
-    /// Something else that has to be said beside it.
+    /// Adds a remark to the conditions.
     pub fn remark(&mut self, text: &str) {
         let between = if self.conditions.is_empty() { "" } else { "; " };
         self.conditions = format!("{}{between}{text}", self.conditions);
     }
 
-    /// A number for the JSON.
+    /// Adds a number to the JSON.
     #[must_use]
     pub fn with(mut self, name: &str, number: impl Into<Value>) -> Self {
         self.numbers.insert(name.to_owned(), number.into());
@@ -141,7 +142,7 @@ impl Row {
     }
 }
 
-/// The table of all rows, in Markdown, its columns aligned.
+/// A Markdown table of all rows, with aligned columns.
 pub fn markdown(rows: &[Row]) -> String {
     let head = ["figure", "measured", "target", "", "conditions"].map(str::to_owned);
     let mut lines = vec![head];
@@ -155,7 +156,7 @@ pub fn markdown(rows: &[Row]) -> String {
             *width = (*width).max(cell.chars().count());
         }
     }
-    // The last column may be as long as it likes.
+    // The last column is not padded to its longest cell.
     widths[4] = 10;
     let mut text = String::new();
     for (number, line) in lines.iter().enumerate() {
@@ -172,7 +173,7 @@ pub fn markdown(rows: &[Row]) -> String {
     text
 }
 
-/// The table as the README has it: what was measured, and the target; what misses it says so.
+/// A short Markdown table, as in the documentation: measured value and target. A missed target is marked.
 pub fn short_markdown(rows: &[Row]) -> String {
     let mut text = String::from("| figure | measured | target |\n|---|---|---|\n");
     for Row { figure, measured, target, verdict, .. } in rows {
@@ -200,7 +201,7 @@ pub fn commas(number: f64) -> String {
     if number < 0.0 { format!("-{text}") } else { text }
 }
 
-/// The middle one; of an even number the lower of the two.
+/// The median; of an even number of values the lower middle one.
 pub fn median(numbers: impl IntoIterator<Item = f64>) -> f64 {
     let mut numbers: Vec<f64> = numbers.into_iter().collect();
     numbers.sort_by(f64::total_cmp);

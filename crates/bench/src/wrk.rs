@@ -1,4 +1,5 @@
-//! `wrk`, a load generator in C: asks as fast as it is answered. Its scripts choose a random job for each request.
+//! `wrk`, a load generator in C that sends as fast as responses arrive. Its scripts choose a random job for each
+//! request.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -10,7 +11,7 @@ use serde::Deserialize;
 use crate::http::Ask;
 
 impl Ask {
-    /// The body of Lua's `request`, for jobs 0 to before `jobs`.
+    /// The body of Lua's `request`, for the jobs from 0 to `jobs`, exclusive.
     fn lua(self, jobs: u64) -> String {
         match self {
             Self::CheckIn => format!(
@@ -54,7 +55,7 @@ function done(summary, latency)
 end
 "#;
 
-/// What a run found.
+/// The results of a run.
 #[derive(Debug, Clone, Copy, Deserialize)]
 pub struct Run {
     requests: u64,
@@ -70,29 +71,29 @@ pub struct Run {
 }
 
 impl Run {
-    /// Answers a second.
+    /// Responses a second.
     pub fn rate(&self) -> f64 {
         self.requests as f64 * 1e6 / self.took_us
     }
 
-    /// The median time to an answer, ms.
+    /// The median latency, in ms.
     pub fn p50_ms(&self) -> f64 {
         self.p50_us / 1000.0
     }
 
-    /// The time within which 99 of 100 were answered, ms.
+    /// The 99th percentile of the latency, in ms.
     pub fn p99_ms(&self) -> f64 {
         self.p99_us / 1000.0
     }
 
-    /// The longest, ms.
+    /// The longest latency, in ms.
     pub fn most_ms(&self) -> f64 {
         self.most_us / 1000.0
     }
 }
 
-/// Asks `address` over `connections` for `seconds`, with a script kept in `directory`. Any answer but 2xx, and any broken
-/// connection, is an error.
+/// Sends requests to `address` over `connections` for `seconds`. Its script is written to `directory`. Fails if a
+/// response has a status other than 2xx or a connection breaks.
 pub fn run(
     directory: &Path,
     address: SocketAddr,

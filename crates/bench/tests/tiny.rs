@@ -1,5 +1,6 @@
-//! The benchmark itself: that every figure measures something, not how fast; and that one which counts nothing fails the run. What
-//! it would say of a sweeper that concludes nothing, it would otherwise say for a year before somebody reads it.
+//! Tests of the benchmark: every figure measures something (how fast does not matter), and a figure that counts
+//! nothing fails the run. Otherwise, a sweeper that draws no conclusions could yield good figures without anybody
+//! noticing.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -36,7 +37,7 @@ fn every_figure_measures_something() {
     for row in rows {
         let value = &row["numbers"]["value"];
         assert!(row["target"] == "" || value.is_f64(), "a target, and nothing measured: {row}");
-        // Unlike how fast something is, how much it takes does not hang on the machine or the kind of build.
+        // Unlike speed, memory does not depend on the machine or the kind of build.
         let is_of_lists = row["figure"].as_str().is_some_and(|figure| figure.starts_with("lists of "));
         assert!(!is_of_lists || row["verdict"] == "ok", "{row}");
     }
@@ -44,7 +45,8 @@ fn every_figure_measures_something() {
     assert_eq!(table.lines().filter(|line| line.starts_with("| ")).count(), rows.len() + 1, "{table}");
 }
 
-/// The benchmark runs the programs that lie beside it. Here one of them is a sweeper that sends its alerts where nobody counts them.
+/// The benchmark runs the programs in its own directory. Here the sweeper is one whose alerts go where nobody counts
+/// them.
 #[test]
 fn a_figure_that_counts_no_alerts_fails_the_run() {
     let directory = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();

@@ -1,18 +1,18 @@
-//! What strangers can send, thrown at the functions that read it: one target for each kind.
+//! Fuzz targets: they pass random bytes to each function that parses input from strangers.
 //!
-//! A target takes bytes and panics where a promise does not hold. `corpus/` has inputs of each interesting form, a
-//! directory for each target, which `tests/corpora.rs` replays; `libfuzzer/`, a workspace of its own, is the programs that
-//! look for more (`scripts/fuzz`).
+//! A target takes bytes and panics if a guarantee is violated. `corpus/` contains a directory with interesting inputs
+//! for each target; `tests/corpora.rs` replays them. `libfuzzer/`, a workspace of its own, contains the programs that
+//! search for more (`scripts/fuzz`).
 //!
 //! Where to start: [`TARGETS`].
 
 mod messages;
 mod schedules;
 
-/// A target.
+/// The function of a target.
 pub type Target = fn(&[u8]);
 
-/// All of them, by the names of their corpora and programs.
+/// All targets, by the names of their corpora and programs.
 pub const TARGETS: [(&str, Target); 8] = [
     ("pings", pings),
     ("bodies", bodies),
@@ -27,7 +27,7 @@ pub const TARGETS: [(&str, Target); 8] = [
 /// Runs the target `name`.
 ///
 /// # Panics
-/// Where a promise does not hold, and where there is no such target.
+/// If a guarantee is violated, or if there is no target with this name.
 pub fn run(name: &str, data: &[u8]) {
     match TARGETS.iter().find(|(known, _)| *known == name) {
         Some((_, target)) => target(data),
@@ -35,14 +35,14 @@ pub fn run(name: &str, data: &[u8]) {
     }
 }
 
-/// A ping: its address in the first line, what its job wrote in the rest.
+/// A ping: the address in the first line, the job's output in the rest.
 fn pings(data: &[u8]) {
     let end = data.iter().position(|byte| *byte == b'\n').unwrap_or(data.len());
     let (address, log) = data.split_at(end);
     innkeeper_ingest::fuzz::ping(address, log.get(1..).unwrap_or_default());
 }
 
-/// A body or a query: taken for each that ingest and the API read.
+/// A body or a query string, passed to every parser of ingest and the API.
 fn bodies(data: &[u8]) {
     innkeeper_ingest::fuzz::body(data);
     innkeeper_web::fuzz::document(data);
@@ -51,7 +51,7 @@ fn bodies(data: &[u8]) {
     }
 }
 
-/// A configuration, read by each role.
+/// A configuration, loaded for each role.
 fn config(data: &[u8]) {
     use innkeeper_node::Role::{Ingest, Standalone, Sweeper, Web};
     let Ok(text) = std::str::from_utf8(data) else { return };
@@ -63,7 +63,7 @@ fn config(data: &[u8]) {
     }
 }
 
-/// A place in a list.
+/// The cursor of a list.
 fn cursors(data: &[u8]) {
     if let Ok(text) = std::str::from_utf8(data) {
         innkeeper_web::fuzz::cursor(text);

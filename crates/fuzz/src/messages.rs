@@ -1,4 +1,4 @@
-//! Messages with a reservation's own words, from what it says to what its alerters send.
+//! Messages that contain a reservation's own texts, through the templates and the alerters.
 
 use std::sync::LazyLock;
 
@@ -31,8 +31,8 @@ static SPEAKER: LazyLock<Option<MessageComposer>> = LazyLock::new(|| {
     })
 });
 
-/// The texts of a reservation, each behind a line `---`: the two names, `alert_msg`, `alert_subject`, `recovery_msg`,
-/// description, owner, runbook; and what its job wrote.
+/// The texts of a reservation, separated by lines `---`: the two names, `alert_msg`, `alert_subject`, `recovery_msg`,
+/// description, owner, runbook, and the output of its job.
 pub(crate) fn templates(data: &[u8]) {
     let said = String::from_utf8_lossy(data);
     let mut texts = said.split("\n---\n").map(str::to_owned);
@@ -75,7 +75,7 @@ pub(crate) fn templates(data: &[u8]) {
     innkeeper_alerter::fuzz::write(&[&notices[..]; 4].concat());
 }
 
-/// The reservation that says this, where one may.
+/// A reservation with these texts; none if a text is invalid.
 fn reservation(mut text: impl FnMut() -> String) -> Option<Reservation> {
     let names = text();
     let (app, component) = names.split_once('\n').unwrap_or((&names, "backup"));

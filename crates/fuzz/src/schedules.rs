@@ -1,10 +1,10 @@
-//! Schedules and durations, as they are written in reservations.
+//! Schedules and durations in the notation of reservations.
 
 use chrono::TimeDelta;
 use innkeeper_core::schedule::Schedule;
 use innkeeper_core::{Time, duration};
 
-/// Instants about which a schedule is asked: ordinary ones, those around clock changes, and far ones.
+/// Instants with which each schedule is tested: ordinary ones, some around clock changes, and distant ones.
 fn instants() -> impl Iterator<Item = Time> {
     let seconds =
         [0, 1_774_745_999, 1_792_889_999, 1_798_761_599, 1_835_395_199, 4_102_444_799, 253_402_300_799];
@@ -12,7 +12,7 @@ fn instants() -> impl Iterator<Item = Time> {
     seconds.into_iter().filter_map(of)
 }
 
-/// A cron expression; its zone in the last line, where there are two.
+/// A cron expression. If there are two lines, the last one is its time zone.
 pub(crate) fn cron(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let (expression, zone) = text.rsplit_once('\n').unwrap_or((text, "UTC"));
@@ -21,7 +21,7 @@ pub(crate) fn cron(data: &[u8]) {
     }
 }
 
-/// Calendar expressions; their zone in the last line, where there are several.
+/// Calendar expressions. If there are several lines, the last one is their time zone.
 pub(crate) fn calendar(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let (expressions, zone) = text.rsplit_once('\n').unzip();
@@ -30,7 +30,8 @@ pub(crate) fn calendar(data: &[u8]) {
     }
 }
 
-/// What every schedule promises, whatever it says: it goes forward, and reads back as it was written.
+/// The guarantees of every schedule: the next instant is always later, and the notation parses back to the same
+/// schedule.
 fn hold(schedule: &Schedule) {
     assert_eq!(Schedule::parse(&schedule.notation()).as_ref(), Ok(schedule), "{}", schedule.notation());
     assert!(!schedule.in_words().is_empty() && !schedule.to_string().is_empty());

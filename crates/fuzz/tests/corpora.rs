@@ -1,4 +1,4 @@
-//! Replays the corpora: what once was found, and each interesting form, must hold for good.
+//! Replays the corpora. Inputs that once caused a failure, and interesting ones, must pass.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use innkeeper_fuzz::TARGETS;
 
-/// Far beyond what any of them takes; a search without an end is a finding, too.
+/// Far longer than any input takes. An endless search counts as a failure, too.
 const LONGEST: Duration = Duration::from_secs(5);
 
 fn entries(directory: &str) -> Vec<PathBuf> {

@@ -1,4 +1,5 @@
-//! What a line belongs to: the number of a request, a batch or a pass, which every line has that is logged meanwhile.
+//! The context of log lines: the number of a request, a batch or a pass, which every line has that is logged within
+//! it.
 //!
 //! ```
 //! let _batch = innkeeper_logging::within("batch", 7);
@@ -17,7 +18,7 @@ thread_local! {
     static CONTEXT: RefCell<Vec<Scope>> = const { RefCell::new(Vec::new()) };
 }
 
-/// A piece of work with its number: `batch=7`.
+/// A piece of work with a number, such as `batch=7`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Scope {
     kind: &'static str,
@@ -25,7 +26,7 @@ pub struct Scope {
 }
 
 impl Scope {
-    /// A scope of this kind (`request`, `batch`, `pass`) and number.
+    /// A scope with this kind (`request`, `batch`, `pass`) and number.
     pub const fn new(kind: &'static str, number: u64) -> Self {
         Self { kind, number }
     }
@@ -41,13 +42,13 @@ impl Scope {
         work()
     }
 
-    /// The scope holds on this thread until the guard is dropped.
+    /// Enters the scope on this thread, until the guard is dropped.
     pub fn enter(self) -> Guard {
         CONTEXT.with_borrow_mut(|scopes| scopes.push(self));
         Guard(PhantomData)
     }
 
-    /// A future that is polled within the scope, on whatever thread.
+    /// A future that is polled within the scope, on any thread.
     pub fn wrap<F: Future>(self, future: F) -> Within<F> {
         Within { scope: self, future }
     }
@@ -59,17 +60,17 @@ impl fmt::Display for Scope {
     }
 }
 
-/// The scope of this kind and number holds on this thread until the guard is dropped.
+/// Enters the scope with this kind and number on this thread, until the guard is dropped.
 pub fn within(kind: &'static str, number: u64) -> Guard {
     Scope::new(kind, number).enter()
 }
 
-/// The scopes of this thread, the outermost first: for work that goes on elsewhere.
+/// The scopes of this thread, outermost first, to be entered on another thread.
 pub fn current() -> Vec<Scope> {
     CONTEXT.with_borrow(Clone::clone)
 }
 
-/// Runs `work` within all of these.
+/// Runs `work` within all of `scopes`.
 pub fn run_within<T>(scopes: &[Scope], work: impl FnOnce() -> T) -> T {
     let _guards: Vec<Guard> = scopes.iter().map(|scope| scope.enter()).collect();
     work()
@@ -77,7 +78,7 @@ pub fn run_within<T>(scopes: &[Scope], work: impl FnOnce() -> T) -> T {
 
 /// Calls `each` with the kind and number of each scope of this thread.
 pub(crate) fn visit(mut each: impl FnMut(&'static str, u64)) {
-    // While a thread ends there are none any more.
+    // The thread-local value is gone while a thread ends.
     let _ = CONTEXT.try_with(|scopes| {
         if let Ok(scopes) = scopes.try_borrow() {
             scopes.iter().for_each(|scope| each(scope.kind, scope.number));
@@ -85,7 +86,7 @@ pub(crate) fn visit(mut each: impl FnMut(&'static str, u64)) {
     });
 }
 
-/// Ends a scope when dropped; it stays on its thread.
+/// Ends a scope when dropped. It cannot be sent to another thread.
 #[must_use = "the scope ends with the guard"]
 pub struct Guard(PhantomData<*const ()>);
 
@@ -96,7 +97,7 @@ impl Drop for Guard {
 }
 
 pin_project_lite::pin_project! {
-    /// See [`Scope::wrap`].
+    /// The future of [`Scope::wrap`].
     pub struct Within<F> {
         scope: Scope,
         #[pin]
@@ -114,17 +115,17 @@ impl<F: Future> Future for Within<F> {
     }
 }
 
-/// Numbers from 1 on, for the scopes of one kind in this process.
+/// A counter for the scopes of one kind in this process, starting with 1.
 #[derive(Debug, Default)]
 pub struct Numbers(AtomicU64);
 
 impl Numbers {
-    /// None was given yet.
+    /// A counter that has given no number yet.
     pub const fn new() -> Self {
         Self(AtomicU64::new(0))
     }
 
-    /// The next one.
+    /// The next number.
     pub fn next(&self) -> u64 {
         self.0.fetch_add(1, Ordering::Relaxed) + 1
     }

@@ -1,4 +1,4 @@
-//! What a line looks like: for people, for the journal, or as JSON.
+//! The format of a log line: text, text for the journal, or JSON.
 
 use std::fmt::{self, Write as _};
 use std::io::{self, Write};
@@ -12,19 +12,19 @@ use strum::{EnumString, IntoStaticStr, VariantArray};
 
 use crate::{context, escape};
 
-/// What lines look like.
+/// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, EnumString, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "lowercase")]
 pub enum Format {
     /// `2026-01-02T03:04:05.678Z INFO  ingest::writer: what happened key=value`
     #[default]
     Text,
-    /// One JSON object a line: `time` (RFC 3339), `level`, `target`, `message`, and the keys of the record.
+    /// One JSON object per line, with `time` (RFC 3339), `level`, `target`, `message`, and the keys of the record.
     Json,
 }
 
 impl Format {
-    /// Reads `text` or `json`.
+    /// Parses `text` or `json`.
     ///
     /// # Errors
     /// What is allowed.
@@ -32,13 +32,13 @@ impl Format {
         text.parse().map_err(|_| format!("{text:?} is not known; write {}", word::quoted::<Self>()))
     }
 
-    /// The word for it.
+    /// The word of the configuration.
     pub fn as_str(self) -> &'static str {
         self.into()
     }
 }
 
-/// What a line says.
+/// The content of a log line.
 pub(crate) struct Line<'a> {
     pub(crate) level: Level,
     pub(crate) target: &'a str,
@@ -47,10 +47,10 @@ pub(crate) struct Line<'a> {
 }
 
 impl<'a> Line<'a> {
-    /// The line of a record, with the scopes of this thread.
+    /// The line for a record, with the scopes of this thread.
     pub(crate) fn of(record: &Record<'a>) -> Self {
         let mut pairs = Pairs::default();
-        // It fails only where `Pairs` does, which takes everything.
+        // `visit` only fails if `Pairs` fails, and that accepts every value.
         let _ = record.key_values().visit(&mut pairs);
         context::visit(|kind, number| pairs.0.push((kind.to_owned(), Json::from(number))));
         Self { level: record.level(), target: record.target(), message: record.args().to_string(), pairs }
@@ -61,8 +61,8 @@ impl<'a> Line<'a> {
         Self { level, target, message, pairs: Pairs::default() }
     }
 
-    /// Writes it. `coloured` has the beginning and the end of the level's colour; a line for the journal begins with the priority by
-    /// which systemd files it (sd-daemon(3)), and has no time: the journal has its own.
+    /// Writes the line. `coloured` contains the beginning and the end of the level's colour. A line for the journal
+    /// begins with the priority that systemd reads (sd-daemon(3)) and has no time, because the journal adds its own.
     pub(crate) fn write(
         &self,
         out: &mut impl Write,
@@ -82,7 +82,7 @@ impl<'a> Line<'a> {
                 object.insert("target".to_owned(), target.into());
                 object.insert("message".to_owned(), self.message.as_str().into());
                 for (key, value) in &self.pairs.0 {
-                    // The four above stay what they are.
+                    // A key of the record must not replace one of the four above.
                     object.entry(key.clone()).or_insert_with(|| value.clone());
                 }
                 serde_json::to_writer(&mut *out, &object)?;
@@ -100,7 +100,7 @@ impl<'a> Line<'a> {
     }
 }
 
-/// The keys of a record with their values, in their order.
+/// The keys and values of a record, in their order.
 #[derive(Debug, Default)]
 pub(crate) struct Pairs(Vec<(String, Json)>);
 
@@ -114,7 +114,7 @@ impl<'kvs> VisitSource<'kvs> for Pairs {
 }
 
 impl fmt::Display for Pairs {
-    /// ` key=value` for each; a value with anything in it that could be taken for the next one stands in quotation marks.
+    /// Formats each pair as ` key=value`. A value is quoted if it could be mistaken for several pairs.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (key, value) in &self.0 {
             let text = match value {
@@ -137,7 +137,7 @@ impl fmt::Display for Pairs {
     }
 }
 
-/// A value as JSON has it: numbers and truth values as such, all else as text.
+/// A value as JSON: numbers and booleans keep their type, everything else becomes text.
 struct Kept(Json);
 
 impl<'v> VisitValue<'v> for Kept {
@@ -174,7 +174,7 @@ impl<'v> VisitValue<'v> for Kept {
     }
 }
 
-/// The priorities of syslog(3).
+/// The priority of syslog(3).
 fn priority(level: Level) -> u8 {
     match level {
         Level::Error => 3,
@@ -184,12 +184,12 @@ fn priority(level: Level) -> u8 {
     }
 }
 
-/// The time as it stands at the beginning of a line.
+/// The time at the beginning of a line.
 fn now() -> String {
     SystemClock.now().to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
-/// `innkeeper_ingest::writer` as `ingest::writer`; a stranger's target as its crate.
+/// Shortens `innkeeper_ingest::writer` to `ingest::writer`, and the target of another crate to the crate's name.
 fn short_target(target: &str) -> &str {
     match target.strip_prefix("innkeeper_") {
         Some(own) => own,

@@ -1,8 +1,9 @@
-//! The log: one line for each record on standard error, and nothing that came from outside can make it two.
+//! The log: each record is exactly one line on standard error. Text from outside cannot add a line.
 //!
-//! `form.rs` says what a line looks like, `context.rs` which request, batch or pass it belongs to, `seldom.rs` how what happens
-//! thousands of times is said once a minute. Logging never blocks: `queue.rs` is the way to standard error. What is logged can be
-//! changed while the process runs ([`set_levels`]). The program calls [`init`] once; everybody else uses the macros of [`log`].
+//! `form.rs` formats a line, `context.rs` adds the request, batch or pass that it belongs to, and `seldom.rs` reduces
+//! what happens thousands of times to one line a minute. Logging never blocks, because `queue.rs` passes lines to a
+//! thread that writes them. The levels can be changed while the process runs ([`set_levels`]). The program calls
+//! [`init`] once; all other code uses the macros of [`log`].
 
 mod context;
 mod form;
@@ -28,28 +29,29 @@ pub use seldom::Seldom;
 use form::Line;
 use queue::Lines;
 
-/// What is logged unless the configuration (`log`) says otherwise. Actix tells at `info` of each worker that it starts, and at
-/// `error` of each request that is no HTTP, which any stranger can send; neither is anything to an operator.
+/// The default levels, unless `log` is configured. Actix logs the start of each worker at `info`, and each request
+/// that is not HTTP at `error`, which any stranger can cause. Neither helps an operator.
 pub const DEFAULT: &str = "info,actix_server=warn,actix_http=off";
-/// How long a panic waits for its message to be written.
+/// Longest wait after a panic until its message is written.
 const PANIC_PATIENCE: Duration = Duration::from_millis(500);
 
-/// The process's logger; none before [`init`].
+/// The logger of the process; unset before [`init`].
 static LOGGER: OnceLock<Logger> = OnceLock::new();
 
-/// Whether lines are JSON.
+/// Whether lines are written as JSON.
 static IS_JSON: AtomicBool = AtomicBool::new(false);
 
-/// What decides which records are logged, what makes a line of one, and where lines go.
+/// Filters records, formats them and passes the lines on.
 struct Logger {
     levels: RwLock<Filter>,
-    /// Records that are never logged, whatever the levels say.
+    /// Selects records that are never logged, regardless of the levels.
     is_secret: fn(&Metadata<'_>) -> bool,
     form: env_logger::Logger,
     lines: Lines,
 }
 
-/// Starts logging to standard error; `is_secret` knows the records that are never logged. A second call does nothing.
+/// Starts logging to standard error. `is_secret` selects the records that are never logged. A second call has no
+/// effect.
 pub fn init(is_secret: fn(&Metadata<'_>) -> bool) {
     let to_journal = is_journal();
     let Ok(lines) = Lines::to_stderr(to_journal) else { return };
@@ -69,13 +71,13 @@ pub fn init(is_secret: fn(&Metadata<'_>) -> bool) {
         });
     let max = levels.filter();
     let logger = Logger { levels: RwLock::new(levels), is_secret, form: form.build(), lines };
-    // Only a logger that stands already makes these fail.
+    // These calls only fail if a logger is installed already.
     if LOGGER.set(logger).is_ok()
         && let Some(logger) = LOGGER.get()
         && log::set_logger(logger).is_ok()
     {
         log::set_max_level(max);
-        // The hook that there is writes to standard error itself, and waits for its reader.
+        // The default hook writes to standard error directly and blocks if nobody reads it.
         std::panic::set_hook(Box::new(|panic| {
             let trace = Backtrace::capture();
             match trace.status() {
@@ -87,18 +89,18 @@ pub fn init(is_secret: fn(&Metadata<'_>) -> bool) {
     }
 }
 
-/// Checks what `log` says: `info`, `debug`, `warn,innkeeper_sweeper=debug`, …
+/// Checks a value of `log`: `info`, `debug`, `warn,innkeeper_sweeper=debug`, …
 ///
 /// # Errors
-/// What cannot be understood.
+/// Which part is invalid.
 pub fn check_levels(text: &str) -> Result<(), String> {
     levels(text).map(drop)
 }
 
-/// Logs what `text` says from now on.
+/// Sets the levels from now on.
 ///
 /// # Errors
-/// What cannot be understood.
+/// Which part is invalid.
 pub fn set_levels(text: &str) -> Result<(), String> {
     let levels = levels(text)?;
     if let Some(logger) = LOGGER.get() {
@@ -108,7 +110,7 @@ pub fn set_levels(text: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Has lines look like this from now on.
+/// Sets the format from now on.
 pub fn set_format(format: Format) {
     IS_JSON.store(format == Format::Json, Ordering::Relaxed);
 }
@@ -117,15 +119,15 @@ fn format() -> Format {
     if IS_JSON.load(Ordering::Relaxed) { Format::Json } else { Format::Text }
 }
 
-/// Waits until everything logged so far is written, at most `patience`: before the process ends.
+/// Waits until everything logged so far is written, at most for `patience`. Called before the process ends.
 pub fn flush(patience: Duration) {
     if let Some(logger) = LOGGER.get() {
         logger.lines.flush(patience);
     }
 }
 
-/// Writes `text`, what a program ends with, to standard error after what was logged, and waits for that no longer than `patience`.
-/// Whoever files lines or reads JSON gets each of its lines as an error.
+/// Writes `text`, the last message of a program, to standard error after the log's lines, waiting at most for
+/// `patience`. For the journal and in JSON, each of its lines becomes a log line of level error.
 pub fn say(text: &str, patience: Duration) {
     let mut said = Vec::new();
     let (format, to_journal) = (format(), is_journal());
@@ -143,12 +145,13 @@ pub fn say(text: &str, patience: Duration) {
             said.split_inclusive(|byte| *byte == b'\n').for_each(|line| logger.lines.put(line));
             logger.lines.flush(patience);
         }
-        // Nothing can be done about a standard error that is closed.
+        // Nothing can be done if standard error is closed.
         None => drop(std::io::stderr().lock().write_all(&said)),
     }
 }
 
-/// Whether standard error leads to systemd's journal, which says so by device and inode (systemd.exec(5), `JOURNAL_STREAM`).
+/// Whether standard error leads to systemd's journal. systemd passes its device and inode in `JOURNAL_STREAM`
+/// (systemd.exec(5)).
 fn is_journal() -> bool {
     let Ok(stream) = std::env::var("JOURNAL_STREAM") else { return false };
     let Some((device, inode)) = stream.split_once(':') else { return false };
@@ -186,7 +189,7 @@ impl Log for Logger {
     fn flush(&self) {}
 }
 
-/// `text` with everything that could break, recolour or reorder a line of the log written as an escape.
+/// Escapes all characters of `text` that could break, recolour or reorder a line of the log.
 pub fn escape(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
@@ -204,7 +207,7 @@ pub fn escape(text: &str) -> String {
     safe
 }
 
-/// Line and paragraph separators, and the marks that make a terminal show text in another order.
+/// Whether the character is a line or paragraph separator, or changes the direction in which a terminal shows text.
 fn moves_text(c: char) -> bool {
     matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

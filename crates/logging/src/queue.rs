@@ -1,7 +1,7 @@
-//! The way from a log record to standard error: a bounded queue and one thread that writes.
+//! Passes log lines to standard error: a bounded queue and a thread that writes.
 //!
-//! Whoever logs never waits for whoever reads. A pipe that nobody empties fills the queue; what comes then is dropped and counted,
-//! and the count is written as soon as there is room again.
+//! Code that logs never waits for a slow reader. If nobody reads standard error, the queue fills up; further lines
+//! are dropped and counted, and the count is logged as soon as there is room again.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -18,12 +18,12 @@ use parking_lot::{Condvar, Mutex};
 use crate::form::Line;
 use crate::format;
 
-/// Lines that wait to be written.
+/// Most lines in the queue.
 const WAITING: usize = 4096;
-/// The longest line, bytes; the rest of a longer one is cut off. So what waits takes 16 MiB at most.
+/// Longest line in bytes. A longer one is cut, so the queue takes at most 16 MiB.
 const LONGEST: usize = 4 * 1024;
 
-/// What puts lines into the queue; clones share it.
+/// The sending side of the queue. Clones share it.
 #[derive(Clone)]
 pub(super) struct Lines {
     queue: SyncSender<Vec<u8>>,
@@ -32,16 +32,16 @@ pub(super) struct Lines {
 
 #[derive(Default)]
 struct State {
-    /// Lines that were put in and are not written yet.
+    /// Number of lines that were queued and are not written yet.
     waiting: Mutex<u64>,
     written: Condvar,
-    /// Lines that found no room, since this was last told.
+    /// Number of dropped lines since this was last logged.
     dropped: AtomicU64,
 }
 
 impl Lines {
-    /// Starts the thread that writes to standard error. It has a descriptor of its own, so that it never holds the lock of
-    /// [`io::stderr`] while it waits for a reader.
+    /// Starts the thread that writes to standard error. It uses a duplicate of the descriptor, so that it does not
+    /// hold the lock of [`io::stderr`] while it waits for a reader.
     pub(super) fn to_stderr(to_journal: bool) -> io::Result<Self> {
         let out = File::from(io::stderr().as_fd().try_clone_to_owned()?);
         Self::start(out, WAITING, move |dropped| told(dropped, to_journal))
@@ -61,11 +61,11 @@ impl Lines {
         Ok(Self { queue, state })
     }
 
-    /// Puts one line in, or counts it as dropped.
+    /// Queues one line, or counts it as dropped.
     pub(super) fn put(&self, line: &[u8]) {
         let mut line = line.to_vec();
         if line.len() > LONGEST {
-            // Not within a character.
+            // Do not cut within a character.
             let end = (0..=LONGEST).rev().find(|at| line[*at] & 0xc0 != 0x80).unwrap_or(0);
             line.truncate(end);
             line.extend_from_slice(b" (cut)\n");
@@ -77,14 +77,14 @@ impl Lines {
         }
     }
 
-    /// Waits until all that was put in is written; at most `patience`.
+    /// Waits until all queued lines are written, at most for `patience`.
     pub(super) fn flush(&self, patience: Duration) {
         let mut waiting = self.state.waiting.lock();
         self.state.written.wait_while_for(&mut waiting, |waiting| *waiting > 0, patience);
     }
 }
 
-/// A record comes formatted, in one piece.
+/// Each write is a whole formatted record.
 impl Write for Lines {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         self.put(line);
@@ -105,7 +105,7 @@ impl State {
     }
 }
 
-/// The line that tells how many were dropped.
+/// The line that reports the number of dropped lines.
 fn told(dropped: u64, to_journal: bool) -> Vec<u8> {
     let said = format!("{dropped} lines of the log were dropped: nobody read it");
     let mut line = Vec::new();
@@ -116,7 +116,7 @@ fn told(dropped: u64, to_journal: bool) -> Vec<u8> {
 
 fn write_all(lines: &Receiver<Vec<u8>>, out: &mut impl Write, state: &State, told: impl Fn(u64) -> Vec<u8>) {
     for line in lines {
-        // A standard error that is closed, or on a disk that is full, is nothing that anything could be told about.
+        // If standard error is closed or its disk is full, there is no way to report it.
         let _ = out.write_all(&line);
         let dropped = state.dropped.swap(0, Ordering::Relaxed);
         if dropped > 0 {
@@ -140,7 +140,7 @@ mod tests {
         let mut lines =
             Lines::start(writer, 16, |dropped| format!("dropped {dropped}\n").into_bytes()).unwrap();
         let line = [b'x'; 1023].into_iter().chain([b'\n']).collect::<Vec<_>>();
-        // More than any pipe and the queue hold.
+        // More lines than a pipe and the queue can hold.
         let put = 4096;
         let begun = Instant::now();
         for _ in 0..put {

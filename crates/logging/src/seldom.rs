@@ -1,14 +1,15 @@
-//! Saying seldom what happens often: at once, then once a minute with a count of the like ones in between.
+//! Limits how often a frequent event is logged: at once, then once a minute with the number of similar events in
+//! between.
 
 use std::fmt::Display;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-/// How often the log says it.
+/// Shortest interval between two lines.
 const EVERY: Duration = Duration::from_secs(60);
 
-/// One kind of thing that may happen thousands of times a second.
+/// One kind of event that may happen thousands of times a second.
 #[derive(Debug, Default)]
 pub struct Seldom(Mutex<Said>);
 
@@ -19,26 +20,27 @@ struct Said {
 }
 
 impl Seldom {
-    /// A kind that has not happened yet.
+    /// A kind of event that has not happened yet.
     pub const fn new() -> Self {
         Self(Mutex::new(Said { at: None, unsaid: 0 }))
     }
 
-    /// Logs `text` as an error, unless the like was said within the last minute: then it is counted.
+    /// Logs `text` as an error. If such an event was logged within the last minute, it is only counted.
     pub fn error(&self, text: impl Display) {
         if let Some(unsaid) = self.happens(Instant::now()) {
             log::error!("{text}{}", like_it(unsaid));
         }
     }
 
-    /// The same as a warning.
+    /// Like [`Self::error`], as a warning.
     pub fn warn(&self, text: impl Display) {
         if let Some(unsaid) = self.happens(Instant::now()) {
             log::warn!("{text}{}", like_it(unsaid));
         }
     }
 
-    /// It has happened: how many were not said since the last one that was, if this one is to be said.
+    /// Records an event. If it should be logged, returns the number of events that were only counted since the last
+    /// line.
     fn happens(&self, now: Instant) -> Option<u64> {
         let mut said = self.0.lock();
         if said.at.is_some_and(|at| now.saturating_duration_since(at) < EVERY) {

@@ -1,18 +1,19 @@
-//! Files that the configuration names: read whole, and never more of them than such a file may have.
+//! Reads the files that the configuration names, completely and up to a maximum size.
 
 use std::fs::{self, File};
 use std::io::Read as _;
 use std::path::Path;
 
-/// No secret is longer, bytes; a larger file is the wrong file.
+/// Largest file with a secret, in bytes. A larger one must be the wrong file.
 pub const LARGEST_SECRET: u64 = 64 * 1024;
-/// The most that a file with certificates of authorities may have, bytes: many times what a system trusts.
+/// Largest file with certificates of authorities, in bytes: many times the size of a system's own.
 pub const LARGEST_CERTIFICATES: u64 = 4 * 1024 * 1024;
 
-/// The content of `path`, a regular file of at most `largest` bytes: who names a device or a pipe by mistake is told, and nothing waits for it.
+/// Reads `path`, a regular file of at most `largest` bytes. A device or a pipe, named by mistake, is an error, so
+/// that nothing waits for it.
 ///
 /// # Errors
-/// What is wrong with it, for people; the path is left to the caller.
+/// What is wrong, for people. The text does not contain the path.
 pub fn read_file(path: &Path, largest: u64) -> Result<Vec<u8>, String> {
     let found = fs::metadata(path).map_err(|error| error.to_string())?;
     if !found.is_file() {
@@ -20,7 +21,7 @@ pub fn read_file(path: &Path, largest: u64) -> Result<Vec<u8>, String> {
         return Err(format!("it is {kind}; give a regular file"));
     }
     let mut content = Vec::new();
-    // What is in it counts, not its length: files of /proc have none.
+    // The bytes count and not the file's reported length: files in /proc report none.
     let read = File::open(path).and_then(|file| file.take(largest + 1).read_to_end(&mut content));
     read.map_err(|error| error.to_string())?;
     if content.len() as u64 > largest {
@@ -29,7 +30,7 @@ pub fn read_file(path: &Path, largest: u64) -> Result<Vec<u8>, String> {
     Ok(content)
 }
 
-/// A size in words.
+/// A size for people.
 fn size(bytes: u64) -> String {
     match bytes >> 20 {
         0 => format!("{} KiB", bytes >> 10),

@@ -1,4 +1,4 @@
-//! Lays the environment and the flags over the file.
+//! Merges environment variables and command-line flags into the settings of the file.
 //!
 //! | variable | what it sets |
 //! |---|---|
@@ -7,10 +7,10 @@
 //! | `INNKEEPER_ALERTER_<NAME>_<KEY>` | `key` of `[alerter.name]`; the same for a peer |
 //! | `INNKEEPER_WEB_OPENID_<KEY>`, `INNKEEPER_WEB_OPENID_ROLES_<ROLE>` | a key of `[web.openid]`, and one of its `roles` |
 //!
-//! A section with a name need not be in the file: one variable makes it, as `INNKEEPER_ALERTER_MAIL_KIND` makes
-//! `[alerter.mail]`. A name stands in small letters there, and `_` for `-` where the file has such a name.
+//! A named section does not have to be in the file. One variable creates it, as `INNKEEPER_ALERTER_MAIL_KIND` creates
+//! `[alerter.mail]`. Such a name is in lowercase. If the file has a name with `-`, variables use `_` instead.
 //!
-//! A variable that fits nothing is a problem, so that a misspelt one is not silently without effect.
+//! A variable that matches nothing is a problem, so that a misspelt name is reported and not silently ignored.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -21,49 +21,50 @@ use crate::setting::{Setting, Table, Value};
 
 const PREFIX: &str = "INNKEEPER_";
 
-/// What stands after the prefix in the variables of the agent's configuration. A server passes them over: a person may have
-/// both in one shell.
+/// Names, without the prefix, of the variables of the agent's configuration. The server ignores them, because both
+/// may be set in the same shell.
 pub const AGENTS_VARIABLES: [&str; 7] =
     ["SERVER", "API", "TOKEN", "TOKEN_FILE", "CA_FILE", "PROXY", "EXEC_MAX_DELAY"];
 
-/// A section within a section.
+/// A section within another section.
 #[derive(Debug, Clone, Copy)]
 pub struct Deeper {
-    /// The sections down to it: `web`, `openid`.
+    /// The sections on the path to it, such as `web`, `openid`.
     pub path: &'static [&'static str],
-    /// The keys that it may have; none for any.
+    /// The allowed keys; empty if any key is allowed.
     pub keys: &'static [&'static str],
 }
 
-/// A section of sections with names: `alerter` of `[alerter.ops]`.
+/// A section that contains named sections, such as `alerter` in `[alerter.ops]`.
 #[derive(Debug, Clone)]
 pub struct Named {
-    /// Its name.
+    /// The name of the outer section.
     pub section: &'static str,
-    /// The names that there always are.
+    /// Names that always exist.
     pub always: &'static [&'static str],
-    /// The keys of which one makes a section that the file does not have. Of two that end alike the longer stands first.
+    /// Keys that may create a section that the file does not have. If one ends like another, the longer one must come
+    /// first.
     pub makers: &'static [&'static str],
-    /// Every key that such a section may have.
+    /// All keys that such a section may have.
     pub keys: BTreeSet<String>,
 }
 
-/// Which variables there are.
+/// The variables that are known.
 #[derive(Debug, Clone)]
 pub struct Variables {
-    /// The sections that have keys.
+    /// The sections with keys.
     pub sections: &'static [&'static str],
-    /// The sections of sections with names.
+    /// The sections with named sections.
     pub named: Vec<Named>,
-    /// The sections within sections, those within others of them first.
+    /// The sections within sections, inner ones first.
     pub deeper: &'static [Deeper],
-    /// What stands after the prefix in variables that are about something else, in capitals: lists of it.
+    /// Lists of names, without the prefix and in capitals, of variables that have another purpose.
     pub others: &'static [&'static [&'static str]],
 }
 
-/// Lays the variables of `environment` over `root`.
+/// Merges the variables of `environment` into `root`.
 ///
-/// An empty variable counts as absent: a compose file that passes on what is unset passes on an empty text.
+/// An empty variable counts as unset, because a compose file passes on an unset variable as an empty text.
 pub fn lay_environment(
     root: &mut Table,
     environment: impl IntoIterator<Item = (String, String)>,
@@ -78,8 +79,8 @@ pub fn lay_environment(
     found.sort();
     let rest = |name: &str| name[PREFIX.len()..].to_ascii_lowercase();
     let names = Names::of(root, variables, found.iter().map(|(name, _)| rest(name)));
-    // All of a layer are taken out before any is put in: `x` and `x_file` of one layer are a contradiction
-    // to be reported, while `x_file` of a higher one replaces `x` of a lower.
+    // All values of this layer are collected before any is inserted. `x` and `x_file` in the same layer contradict
+    // each other, which is reported, while `x_file` in a higher layer replaces `x` of a lower one.
     let mut places: Vec<(Vec<String>, String, Origin)> = Vec::new();
     for (name, value) in found {
         let origin = Origin::Environment(Arc::from(name.as_str()));
@@ -100,20 +101,20 @@ pub fn lay_environment(
     lay(root, places, findings);
 }
 
-/// A value that the command line may give.
+/// A value from the command line.
 #[derive(Debug, Clone)]
 pub struct Flag {
-    /// The section of its key; none for a key above the sections.
+    /// The section of its key; none for a top-level key.
     pub section: Option<&'static str>,
     /// The key.
     pub key: &'static str,
-    /// What was given; none where the flag is absent.
+    /// The value; none if the flag is absent.
     pub value: Option<String>,
-    /// The flag as it is written.
+    /// The flag as it is written on the command line.
     pub flag: &'static str,
 }
 
-/// Lays the flags of the command line over `root`.
+/// Merges the command-line flags into `root`.
 pub fn lay_flags(root: &mut Table, flags: impl IntoIterator<Item = Flag>, findings: &mut Findings) {
     let place = |Flag { section, key, value, flag }: Flag| {
         let path: Vec<String> = section.into_iter().chain([key]).map(str::to_owned).collect();
@@ -143,8 +144,8 @@ fn lay(root: &mut Table, places: Vec<(Vec<String>, String, Origin)>, findings: &
     }
 }
 
-/// The table that holds the last part of `path`. Where it is missing it is made, and stands at `maker`; without one there
-/// is none.
+/// The table that contains the last part of `path`. Missing tables are created with the origin `maker`; without a
+/// `maker` the result is none.
 fn descend<'t, 'p>(
     root: &'t mut Table,
     path: &'p [String],
@@ -165,7 +166,7 @@ fn descend<'t, 'p>(
     Some((key, table))
 }
 
-/// Where the variable whose name goes on with `rest` belongs.
+/// The path of keys for the variable with the name `rest` (without the prefix).
 fn place(names: &Names, variables: &Variables, rest: &str) -> Result<Vec<String>, String> {
     for named in &variables.named {
         if let Some(rest) = within(named.section, rest) {
@@ -187,18 +188,18 @@ fn place(names: &Names, variables: &Variables, rest: &str) -> Result<Vec<String>
     Ok(section.unwrap_or_else(|| vec![rest.to_owned()]))
 }
 
-/// What follows `section_` in `rest`.
+/// The rest of a name after `section_`.
 fn within<'a>(section: &str, rest: &'a str) -> Option<&'a str> {
     rest.strip_prefix(section)?.strip_prefix('_')
 }
 
-/// A name as a variable has it.
+/// A name in the form that variables use.
 fn plain(name: &str) -> String {
     name.to_ascii_lowercase().replace('-', "_")
 }
 
-/// The names that sections with names have: in the file, and by the variables that make one. By section, and by name as a
-/// variable has it: several names that a variable cannot tell apart.
+/// The names of the named sections, from the file and from variables that create one. The key is the section and the
+/// name in the form that variables use. A value with several names means that a variable cannot distinguish them.
 struct Names(BTreeMap<(&'static str, String), Vec<String>>);
 
 impl Names {
@@ -234,8 +235,8 @@ impl Names {
         Self(names)
     }
 
-    /// Where the variable belongs that goes on with `rest` after the section's name. Of several names that it may begin
-    /// with (`ops`, `ops-mail`) it is the longest whose key there is.
+    /// The path of keys for a variable with the name `rest` after the section's name. If it may begin with several
+    /// names (`ops`, `ops-mail`), the longest one with a matching key is used.
     fn place(&self, named: &Named, rest: &str) -> Result<Vec<String>, String> {
         let section = named.section;
         let of_section = || self.0.iter().filter(|((of, _), _)| *of == section);
@@ -275,15 +276,15 @@ impl Names {
 }
 
 impl Named {
-    /// The name of the section that a variable makes which goes on with `rest`, if it is one that makes any.
+    /// The name of the section that this variable would create, if it may create one.
     fn made_by<'a>(&self, rest: &'a str) -> Option<&'a str> {
         let name = self.makers.iter().find_map(|key| rest.strip_suffix(key)?.strip_suffix('_'))?;
         (!name.is_empty()).then_some(name)
     }
 }
 
-/// Whether a variable is not about the configuration: those that are known to be for others, the tests', and
-/// what Kubernetes and Docker tell every container about a service that happens to be called innkeeper.
+/// Whether a variable does not belong to the configuration: the known other ones, those of the tests, and those that
+/// Kubernetes and Docker define in every container for a service that happens to be called innkeeper.
 fn is_for_others(variables: &Variables, name: &str, value: &str) -> bool {
     let rest = &name[PREFIX.len()..];
     if variables.others.iter().any(|list| list.contains(&rest)) || rest.starts_with("TEST_") {
@@ -329,7 +330,7 @@ mod tests {
         }
     }
 
-    /// What the variables make of the file `text`: the keys of its sections, and the problems.
+    /// The keys of the sections and the problems, after the variables were merged into the file `text`.
     fn laid(text: &str, environment: &[(&str, &str)]) -> (Vec<String>, Vec<String>) {
         let keys = ["kind", "host", "url", "url_file", "ca_file", "password", "password_file"];
         let named = Named {
@@ -397,7 +398,7 @@ mod tests {
                 ("INNKEEPER_ALERTER_MAIL_CA_FILE", "/x"),
                 ("INNKEEPER_ALERTER_MAIL_CA_HOST", "mx"),
                 ("INNKEEPER_ALERTER_ON_CALL_KIND", "smtp"),
-                // The name of a new one may begin with another's.
+                // The name of a new section may begin with the name of another one.
                 ("INNKEEPER_ALERTER_MAIL_TWO_KIND", "smtp"),
                 ("INNKEEPER_ALERTER_MAIL_TWO_HOST", "mx"),
             ],

@@ -1,11 +1,11 @@
-//! How a configuration is read: a TOML file, environment variables over it, flags over both; secrets in files; and
-//! problems that say where they stand and what is allowed.
+//! Reads a configuration: a TOML file, overridden by environment variables and by command-line flags; secrets in
+//! files; and problems that name their place and what is allowed.
 //!
-//! Every section of the server, of its alerters and of the agent is read by this crate, so that a value is written in
-//! the same way everywhere. What keys there are is for whoever reads them.
+//! The server, its alerters and the agent read all their sections through this crate, so that values have the same
+//! notation everywhere. The keys are defined by the crates that read them.
 //!
-//! Where to start: [`Section`] reads typed values (`values.rs`, `secret.rs`), [`Findings`] collects what is wrong,
-//! `layers.rs` lays the environment and the flags over the file.
+//! Where to start: [`Section`] reads typed values (`values.rs`, `secret.rs`), [`Findings`] collects the problems, and
+//! `layers.rs` merges the environment and the flags into the file's settings.
 
 mod files;
 mod layers;

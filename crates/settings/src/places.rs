@@ -1,11 +1,11 @@
-//! Where each key stands, for what is found wrong with its value after it was read.
+//! The place of each key, for problems that are found after the configuration was read.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::problem::Origin;
 use crate::setting::{Table, Value};
 
-/// The places of all keys and sections that somebody set.
+/// The places of all keys and sections that were set.
 #[derive(Debug, Clone, Default)]
 pub struct Places {
     all: BTreeMap<String, Origin>,
@@ -13,20 +13,20 @@ pub struct Places {
 }
 
 impl Places {
-    /// Those of a whole configuration, all layers laid over one another.
+    /// The places in a whole configuration, after all layers were merged.
     pub fn of(root: &Table) -> Self {
         let mut places = Self::default();
         places.note(root, "");
         places
     }
 
-    /// Every key that somebody set, with where it stands; sections left out.
+    /// Every key that was set, with its place; without sections.
     pub fn keys(&self) -> impl Iterator<Item = (&str, &Origin)> {
         let keys = self.all.iter().filter(|(key, _)| !self.sections.contains(*key));
         keys.map(|(key, origin)| (key.as_str(), origin)).filter(|(_, origin)| **origin != Origin::Default)
     }
 
-    /// Where `key` stands, or the file that is named in its place, or else its section.
+    /// The place of `key`, of the `_file` key that replaces it, or else of its section.
     pub fn place(&self, key: &str) -> Origin {
         let sections =
             std::iter::successors(Some(key), |key| key.rsplit_once('.').map(|(section, _)| section));

@@ -1,23 +1,23 @@
-//! What is wrong with a configuration, and where it stands.
+//! Problems of a configuration, and their places.
 
 use std::fmt;
 use std::sync::Arc;
 
-/// Where a setting came from.
+/// The place of a setting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
-    /// A line of a file, counted from 1.
+    /// A line of a file, from 1.
     File {
         /// The file as it was named.
         file: Arc<str>,
         /// The line.
         line: usize,
     },
-    /// An environment variable, by its name.
+    /// The name of an environment variable.
     Environment(Arc<str>),
-    /// A flag of the command line.
+    /// A command-line flag.
     Flag(&'static str),
-    /// Nobody set it.
+    /// Not set.
     Default,
 }
 
@@ -32,12 +32,12 @@ impl fmt::Display for Origin {
     }
 }
 
-/// One problem: where, which key, what is wrong with it and what is allowed.
+/// One problem: its place, its key, and what is wrong and allowed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// Where the value stands.
+    /// The place of the value.
     pub origin: Origin,
-    /// The key with its section (`ingest.listen`); empty when the problem is not about one key.
+    /// The key with its section (`ingest.listen`); empty if the problem does not concern a single key.
     pub key: String,
     /// What is wrong and what is allowed. Never the value of a secret.
     pub what: String,
@@ -55,10 +55,10 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Problems that are shown; of more, their number.
+/// Most problems that are shown. The rest is only counted.
 const SHOWN: usize = 20;
 
-/// A configuration that cannot be used, with everything that is wrong with it: one line per problem.
+/// An invalid configuration with all its problems, one per line.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}", in_lines(.0))]
 pub struct ConfigError(pub Vec<Problem>);

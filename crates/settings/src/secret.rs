@@ -1,4 +1,5 @@
-//! Secrets: written in the configuration, or in a file that it names, as systemd credentials and container secrets are.
+//! Secrets. They are written in the configuration, or in a file that it names, such as a systemd credential or a
+//! container secret.
 
 use std::path::Path;
 
@@ -10,7 +11,7 @@ use crate::problem::Origin;
 use crate::section::Section;
 use crate::setting::Value;
 
-/// Where a secret is: the value itself, or the file that holds it.
+/// The source of a secret: the value itself or a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SecretSource {
     /// The key that was set: `password`, or `password_file`.
@@ -26,10 +27,10 @@ enum Place {
 }
 
 impl SecretSource {
-    /// The secret. One in a file is read from it each time.
+    /// The secret. A file is read again at each call.
     ///
     /// # Errors
-    /// A file that cannot be read, or holds no secret; the error names the key and the file.
+    /// The file cannot be read or is empty. The error names the key and the file.
     pub fn read(&self) -> Result<Secret, Invalid> {
         match &self.place {
             Place::Value(secret) => Ok(secret.clone()),
@@ -51,8 +52,8 @@ impl Section<'_> {
         }
     }
 
-    /// The same, for whoever reads the file when the secret is used: commands that do not use it need no access to it.
-    /// An empty value is a problem.
+    /// Like [`Self::secret`], but the file is read only when the secret is used, so that other commands need no
+    /// access to it. An empty value is a problem.
     pub fn secret_source(&mut self, key: &'static str, key_file: &'static str) -> Option<SecretSource> {
         let source = self.source(key, key_file)?;
         if matches!(&source.place, Place::Value(secret) if secret.reveal().trim().is_empty()) {
@@ -77,7 +78,7 @@ impl Section<'_> {
     }
 }
 
-/// Reads the secret in the file `path`, without the line break at its end. The error names the file.
+/// Reads the secret in the file `path`, without a trailing line break. The error names the file.
 fn read(path: &str) -> Result<Secret, String> {
     let failed = |problem: String| format!("cannot read the secret from {path:?}: {problem}");
     let content = read_file(Path::new(path), LARGEST_SECRET).map_err(failed)?;

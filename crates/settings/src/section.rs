@@ -1,37 +1,37 @@
-//! One section of the configuration while its keys are read, and what is found wrong with it.
+//! Reads the keys of one section and collects its problems.
 //!
-//! Reading goes on after a problem, with the default in place of the value, so that a person is told of all problems at
-//! once. The keys that were asked for are the keys that exist; any other key is unknown. `values.rs` has the types that a
-//! key can have, `secret.rs` has secrets.
+//! After a problem, reading continues with the default value, so that all problems are reported at once. The keys
+//! that are read are the keys that exist; any other key is reported as unknown. `values.rs` has the types of keys,
+//! `secret.rs` has secrets.
 
 use crate::problem::{Origin, Problem};
 use crate::setting::{Setting, Table, Value};
 
-/// What reading a configuration found out, beside its values.
+/// The result of reading a configuration, apart from its values.
 #[derive(Debug, Default)]
 pub struct Findings {
-    /// Everything that is wrong.
+    /// All problems.
     pub problems: Vec<Problem>,
-    /// Every key that was asked for, with its section: the keys that exist.
+    /// Every key that was read, with its section: the keys that exist.
     pub known: Vec<String>,
-    /// Those of them that are true or false.
+    /// Those of them that are boolean.
     pub flags: Vec<String>,
 }
 
 impl Findings {
-    /// Notes a problem with `key`.
+    /// Adds a problem with `key`.
     pub fn problem(&mut self, origin: Origin, key: impl Into<String>, what: impl Into<String>) {
         self.problems.push(Problem { origin, key: key.into(), what: what.into() });
     }
 }
 
-/// One section being read.
+/// A section that is being read.
 pub struct Section<'f> {
     name: String,
     table: Table,
-    /// Where the section itself stands.
+    /// The place of the section itself.
     place: Origin,
-    /// The sections beside its keys, where it is the whole.
+    /// For the top level: the names of the sections that are read separately.
     sections: &'static [&'static str],
     asked: Vec<&'static str>,
     findings: &'f mut Findings,
@@ -43,49 +43,50 @@ impl<'f> Section<'f> {
         Self { name: name.into(), table, place: Origin::Default, sections: &[], asked: Vec::new(), findings }
     }
 
-    /// The keys above the first section, where these `sections` are known.
+    /// The top-level keys. `sections` are the known sections.
     pub fn top(sections: &'static [&'static str], table: Table, findings: &'f mut Findings) -> Self {
         Self { sections, ..Self::new(String::new(), table, findings) }
     }
 
-    /// The same section, which stands at `place`: that is where a key that is missing is told to be missing.
+    /// Sets the place of the section, at which missing keys are reported.
     #[must_use]
     pub fn standing_at(mut self, place: Origin) -> Self {
         self.place = place;
         self
     }
 
-    /// Where `key` stands.
+    /// The place of `key`.
     pub fn origin(&self, key: &str) -> Origin {
         self.table.get(key).map_or(Origin::Default, |setting| setting.origin.clone())
     }
 
-    /// Whether somebody set `key`.
+    /// Whether `key` is set.
     pub fn has(&self, key: &str) -> bool {
         self.table.contains_key(key)
     }
 
-    /// Notes a problem with a key whose value was well formed.
+    /// Adds a problem with a key whose value is well formed.
     pub fn refuse(&mut self, key: &str, origin: Origin, what: impl Into<String>) {
         self.findings.problem(origin, self.path(key), what);
     }
 
-    /// Notes a problem with the section as a whole.
+    /// Adds a problem with the section as a whole.
     pub fn refuse_whole(&mut self, what: impl Into<String>) {
         self.findings.problem(self.place.clone(), self.name.clone(), what);
     }
 
-    /// Notes that `key` is missing and cannot be done without; `what` says what to write.
+    /// Adds the problem that the required `key` is missing. `what` says what to write.
     pub fn missing(&mut self, key: &str, what: &str) {
         self.refuse(key, self.place.clone(), format!("is missing; {what}"));
     }
 
-    /// Ends the reading: every key that was not asked for is unknown.
+    /// Ends the reading. Every key that was not read is reported as unknown.
     pub fn finish(self) {
         self.finish_as("");
     }
 
-    /// The same for a section of one of several kinds: `which` says of which, as in `for kind = "smtp"`.
+    /// Like [`Self::finish`], for a section of one of several kinds. `which` names the kind, as in `for kind =
+    /// "smtp"`.
     pub fn finish_as(mut self, which: &str) {
         self.asked.sort_unstable();
         let allowed = self.asked.join(", ");
@@ -104,7 +105,7 @@ impl<'f> Section<'f> {
         self.findings.known.extend(known);
     }
 
-    /// Reads `key` by `read`; `default` where it is absent, or wrong.
+    /// Reads `key` by `read`. Returns `default` if the key is absent or invalid.
     pub(crate) fn read<T>(
         &mut self,
         key: &'static str,
@@ -122,7 +123,7 @@ impl<'f> Section<'f> {
         }
     }
 
-    /// Notes that `key` is true or false.
+    /// Records that `key` is boolean.
     pub(crate) fn note_flag(&mut self, key: &str) {
         self.findings.flags.push(self.path(key));
     }
@@ -132,7 +133,7 @@ impl<'f> Section<'f> {
     }
 }
 
-/// Takes the section `name` out of `root`; an absent one is empty.
+/// Takes the section `name` out of `root`; it is empty if it is absent.
 pub fn take(root: &mut Table, name: &'static str, findings: &mut Findings) -> Table {
     match root.remove(name) {
         None => Table::new(),
@@ -145,7 +146,7 @@ pub fn take(root: &mut Table, name: &'static str, findings: &mut Findings) -> Ta
     }
 }
 
-/// Whether there are too many sections `[NAME.…]`; then that is a problem, and none of them is read.
+/// Whether there are too many sections `[NAME.…]`. This is reported as a problem, and the caller must not read them.
 pub fn too_many(name: &str, table: &Table, most: usize, findings: &mut Findings) -> bool {
     if table.len() <= most {
         return false;

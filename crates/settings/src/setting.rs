@@ -1,7 +1,7 @@
-//! Settings before they have types: a tree of values, each of which knows where it stands.
+//! Settings without types: a tree of values, each with its place.
 //!
-//! The file, the environment and the flags are laid over one another in this form, so that an error can
-//! name the line, variable or flag that it is about.
+//! The file, the environment and the flags are merged in this form, so that an error can name the line, variable or
+//! flag of a value.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,16 +11,16 @@ use toml::de::{DeTable, DeValue};
 
 use crate::problem::{ConfigError, Origin};
 
-/// A value and where it stands.
+/// A value and its place.
 #[derive(Debug, Clone)]
 pub struct Setting {
     /// The value.
     pub value: Value,
-    /// Where it stands.
+    /// The place of the value.
     pub origin: Origin,
 }
 
-/// A value as TOML has it. One from the environment is always a text, and is read as what its key wants.
+/// A TOML value. A value from the environment is always a text and is parsed as the type of its key.
 #[derive(Debug, Clone)]
 pub enum Value {
     /// A text.
@@ -31,7 +31,7 @@ pub enum Value {
     Float(f64),
     /// True or false.
     Bool(bool),
-    /// TOML has dates; no key wants one.
+    /// A date. TOML has dates, but no key uses them.
     Date,
     /// A list.
     List(Vec<Setting>),
@@ -39,11 +39,11 @@ pub enum Value {
     Table(Table),
 }
 
-/// The settings of one section by key.
+/// The settings of a section, by key.
 pub type Table = BTreeMap<String, Setting>;
 
 impl Value {
-    /// What kind of value it is, for an error. Never the value: it may be a secret.
+    /// The type of the value, for error messages. The value itself is not shown because it may be secret.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Text(_) => "a text",
@@ -57,15 +57,15 @@ impl Value {
     }
 }
 
-/// Reads the text of a configuration file called `name`.
+/// Parses the text of a configuration file called `name`.
 ///
 /// # Errors
-/// The line that is not TOML; never its text, which may be a secret.
+/// The text is not valid TOML. The error names the line but does not contain its text, which may be secret.
 pub fn parse(name: &str, text: &str) -> Result<Table, ConfigError> {
     let breaks = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at).collect();
     let source = Source { file: Arc::from(name), breaks };
     let table = DeTable::parse(text).map_err(|error| {
-        // Not the whole Display: it quotes the line, which may hold a password.
+        // The error's whole text would quote the line, which may contain a password.
         ConfigError::about(source.at(error.span().map_or(0, |span| span.start)), error.message())
     })?;
     source.table(table.into_inner())
@@ -73,7 +73,7 @@ pub fn parse(name: &str, text: &str) -> Result<Table, ConfigError> {
 
 struct Source {
     file: Arc<str>,
-    /// Where its lines end.
+    /// The offsets of the line ends.
     breaks: Vec<usize>,
 }
 
@@ -87,7 +87,7 @@ impl Source {
         table
             .into_iter()
             .map(|(key, value)| {
-                // The key's line, not the value's: that is where a reader looks.
+                // The line of the key and not of the value, because that is where a reader looks.
                 let origin = self.at(key.span().start);
                 Ok((key.into_inner().into_owned(), Setting { value: self.value(value)?, origin }))
             })

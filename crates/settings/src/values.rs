@@ -1,4 +1,4 @@
-//! The types that a key can have. A value from the environment is always a text, so each type can also be read from a text.
+//! The types of keys. A value from the environment is always a text, so each type can also be parsed from a text.
 
 use std::fmt::Display;
 use std::net::SocketAddr;
@@ -12,7 +12,7 @@ use innkeeper_core::secret::Secret;
 use crate::section::Section;
 use crate::setting::{Setting, Value};
 
-/// The words for true and for false, in any case; what a boolean key takes as a text.
+/// The accepted words for true and false, in any case, if a boolean is given as text.
 pub const FLAG_WORDS: [(&str, bool); 8] = [
     ("true", true),
     ("yes", true),
@@ -25,7 +25,7 @@ pub const FLAG_WORDS: [(&str, bool); 8] = [
 ];
 
 impl Section<'_> {
-    /// A text that `parse` turns into a value; `default` when the key is absent.
+    /// A text that `parse` converts. `default` if the key is absent or invalid.
     pub fn parsed<T, E: Display>(
         &mut self,
         key: &'static str,
@@ -38,17 +38,17 @@ impl Section<'_> {
         })
     }
 
-    /// A text, where there is one.
+    /// An optional text.
     pub fn text(&mut self, key: &'static str) -> Option<String> {
         self.parsed(key, None, |text| Ok::<_, String>(Some(text.to_owned())))
     }
 
-    /// The path of a file, where there is one.
+    /// An optional path of a file.
     pub fn path_of(&mut self, key: &'static str) -> Option<PathBuf> {
         self.text(key).map(PathBuf::from)
     }
 
-    /// One of some words.
+    /// One of several words.
     pub fn word<T: Copy>(&mut self, key: &'static str, default: T, words: &[(&str, T)]) -> T {
         self.parsed(key, default, |text| {
             words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value).ok_or_else(|| {
@@ -58,7 +58,7 @@ impl Section<'_> {
         })
     }
 
-    /// A whole number within `range`.
+    /// An integer within `range`.
     pub fn number<T: TryFrom<i64>>(
         &mut self,
         key: &'static str,
@@ -68,7 +68,7 @@ impl Section<'_> {
         self.read(key, default, |value| number(value, &range))
     }
 
-    /// The same, where there need be none.
+    /// An optional integer within `range`.
     pub fn maybe_number<T: TryFrom<i64>>(
         &mut self,
         key: &'static str,
@@ -77,7 +77,7 @@ impl Section<'_> {
         self.read(key, None, |value| number(value, &range).map(Some))
     }
 
-    /// True or false; as a text one of [`FLAG_WORDS`].
+    /// A boolean. As a text it must be one of [`FLAG_WORDS`].
     pub fn flag(&mut self, key: &'static str, default: bool) -> bool {
         self.note_flag(key);
         self.read(key, default, |value| match value {
@@ -91,7 +91,7 @@ impl Section<'_> {
         })
     }
 
-    /// A duration within `range`, written `90s`, `5m`, `6h`, `1d`.
+    /// A duration within `range`, such as `90s`, `5m`, `6h`, `1d`.
     pub fn duration(
         &mut self,
         key: &'static str,
@@ -101,7 +101,7 @@ impl Section<'_> {
         self.maybe_duration(key, range).unwrap_or(default)
     }
 
-    /// The same, where there need be none.
+    /// An optional duration within `range`.
     pub fn maybe_duration(
         &mut self,
         key: &'static str,
@@ -121,7 +121,7 @@ impl Section<'_> {
         })
     }
 
-    /// A list of texts, `most` at the most, or one text with commas.
+    /// A list of at most `most` texts, or a single text with commas.
     pub fn list<T>(
         &mut self,
         key: &'static str,
@@ -136,7 +136,7 @@ impl Section<'_> {
                 Value::List(list) => texts(list)?,
                 other => return Err(format!("is {}; write a list of texts", other.kind())),
             };
-            // Before any is read: what is done for each may take its time.
+            // Checked before any entry is parsed, because parsing an entry may be expensive.
             if entries.len() > most {
                 return Err(format!("has {} entries; at most {most}", entries.len()));
             }
@@ -144,7 +144,8 @@ impl Section<'_> {
         })
     }
 
-    /// A program and its arguments: a list of texts; as one text a list in JSON, or words between blanks. `most` words.
+    /// A program and its arguments, at most `most` words: a list of texts, or a text that is a JSON list or has words
+    /// separated by blanks.
     pub fn program(&mut self, key: &'static str, most: usize) -> Vec<String> {
         const ALLOWED: &str = "write a program and its arguments: [\"/path/prog\", \"arg\"]";
         self.read(key, Vec::new(), |value| {
@@ -166,7 +167,7 @@ impl Section<'_> {
         })
     }
 
-    /// Names with a secret each: a section of texts, or one text with a line `Name: value` for each.
+    /// Names with a secret each: a section of texts, or a single text with a line `Name: value` for each.
     pub fn named_secrets(&mut self, key: &'static str) -> Vec<(String, Secret)> {
         self.read(key, Vec::new(), |value| match value {
             Value::Text(text) => named_secrets(text),
@@ -181,21 +182,21 @@ impl Section<'_> {
         })
     }
 
-    /// An address to listen on, `127.0.0.1:8080`.
+    /// An address to listen on, such as `127.0.0.1:8080`.
     pub fn listener(&mut self, key: &'static str, default: SocketAddr) -> SocketAddr {
         self.parsed(key, default, listener)
     }
 
-    /// The same, where there need be none.
+    /// An optional address to listen on.
     pub fn maybe_listener(&mut self, key: &'static str) -> Option<SocketAddr> {
         self.parsed(key, None, |text| listener(text).map(Some))
     }
 }
 
-/// Names with a secret each, written one `Name: value` a line.
+/// Parses names with a secret each, one `Name: value` per line.
 ///
 /// # Errors
-/// A line that has no colon; the error does not show it.
+/// A line has no colon. The error does not contain the line.
 pub fn named_secrets(text: &str) -> Result<Vec<(String, Secret)>, String> {
     let lines = text.lines().filter(|line| !line.trim().is_empty());
     lines

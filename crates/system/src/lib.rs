@@ -1,4 +1,5 @@
-//! Tests that need a system: root, a mail server, network namespaces, a machine with cron and systemd. `scripts/test-system` installs what they need and runs them.
+//! Tests that need root and a whole system: a mail server, network namespaces, a machine with cron and systemd.
+//! `scripts/test-system` installs what they need and runs them.
 //!
 //! - [`mail`]: Postfix and Dovecot on loopback ports, from configuration that the test writes;
 //! - [`machine`]: a machine of a test's own, with a booted systemd;

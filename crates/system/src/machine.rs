@@ -1,5 +1,5 @@
-//! A machine of a test's own: a container with a systemd that was really booted, over this machine's `/usr`. What a test changes in it
-//! lies in memory and goes with it; of this machine it shares the kernel and the network.
+//! A machine for a single test: a container in which systemd was booted, over this machine's `/usr`. Changes in it
+//! are kept in memory and are lost at its end. It shares the kernel and the network of this machine.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
@@ -11,16 +11,17 @@ use innkeeper_testing::process::{PATIENCE, program};
 
 use crate::mount::Mount;
 
-/// The machine's name.
+/// The name of the machine.
 pub const NAME: &str = "web1";
-/// A user with a home.
+/// A user with a home directory.
 pub const USER: &str = "ada";
-/// Where the agent lies.
+/// The path of the agent.
 pub const AGENT: &str = "/usr/local/bin/innkeeper-agent";
 
 const USER_ID: u32 = 61_908;
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-/// What is taken from this machine's `/etc`, where it is there: how programs are found, and how PAM lets cron work.
+/// What is copied from this machine's `/etc` if it exists: how programs are found, and the PAM configuration that
+/// cron needs.
 const TAKEN: [&str; 13] = [
     "alternatives",
     "environment",
@@ -37,17 +38,18 @@ const TAKEN: [&str; 13] = [
     "security",
 ];
 
-/// See the module. Ended with all that runs in it when dropped, also when the thread that booted it ends.
+/// A machine as described in the module's documentation. It ends when dropped, or when the thread that booted it
+/// ends.
 pub struct Machine {
-    /// What it consists of: `root`, and `usr`, which lies over `/usr`.
+    /// A mount with `root`, and with `usr`, which is mounted over `/usr`.
     disk: Mount,
     container: Child,
-    /// Its systemd's process id.
+    /// The process id of its systemd.
     systemd: u32,
 }
 
 impl Machine {
-    /// Boots one in which the agent is installed, and nothing is scheduled.
+    /// Boots a machine in which the agent is installed and nothing is scheduled.
     pub fn boot() -> Self {
         let disk = Mount::memory("256M");
         furnish(&disk.path("root"));
@@ -57,10 +59,10 @@ impl Machine {
         }
         let log = fs::File::create(disk.path("console")).expect("a log");
         let both = log.try_clone().expect("a log");
-        // What ends it ends all that is in it, at once.
+        // This signal ends the whole container at once.
         let container = Command::new("setpriv")
             .args(["--pdeathsig", "TERM", "systemd-nspawn", "--quiet", "--boot", "--kill-signal=SIGKILL"])
-            // No service of this machine is needed for it.
+            // The container must not need any service of this machine.
             .args(["--register=no", "--keep-unit", "--console=pipe", "--link-journal=no"])
             .args(["--resolv-conf=off", "--timezone=off"])
             .arg(format!("--machine={NAME}"))
@@ -95,7 +97,7 @@ impl Machine {
         fs::read_to_string(self.disk.path("console")).unwrap_or_default()
     }
 
-    /// A program in it, as root, with nothing but `PATH` in its environment.
+    /// A command that runs a program in the machine, as root, with only `PATH` in its environment.
     pub fn command(&self, program: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new("nsenter");
         command
@@ -108,7 +110,7 @@ impl Machine {
         command
     }
 
-    /// What a program in it says; it has to succeed.
+    /// Runs a program in the machine and returns its output. Panics if it fails.
     pub fn run(&self, program: &str, arguments: &[&str]) -> String {
         let Output { status, stdout, stderr } =
             self.command(program, arguments).output().expect("nsenter runs");
@@ -118,24 +120,24 @@ impl Machine {
         stdout
     }
 
-    /// A path outside `/usr`, `/tmp`, `/run` and `/dev`, as it is reached from outside.
+    /// The path from outside of a path in the machine, which must not be below `/usr`, `/tmp`, `/run` or `/dev`.
     pub fn path(&self, path: &str) -> PathBuf {
         self.disk.path("root").join(path)
     }
 
-    /// Writes such a file.
+    /// Writes a file of the machine.
     pub fn write(&self, path: &str, text: &str) {
         let path = self.path(path);
         fs::create_dir_all(path.parent().expect("a parent")).expect("it can be made");
         fs::write(path, text).expect("it can be written");
     }
 
-    /// Reads such a file; empty where there is none.
+    /// Reads a file of the machine; empty if it does not exist.
     pub fn read(&self, path: &str) -> String {
         fs::read_to_string(self.path(path)).unwrap_or_default()
     }
 
-    /// Installs a shell script as a program; its path in the machine is absolute.
+    /// Installs a shell script as a program. `path` is its absolute path in the machine.
     pub fn script(&self, path: &str, text: &str) {
         self.write("root/script", &format!("#!/bin/sh\n{text}"));
         self.run("install", &["-D", "-m", "755", "/root/script", path]);
@@ -154,7 +156,7 @@ impl Drop for Machine {
     }
 }
 
-/// Makes what a machine has besides `/usr`.
+/// Creates the files that a machine has beside `/usr`.
 fn furnish(root: &Path) {
     let home = format!("home/{USER}");
     for directory in [
@@ -203,7 +205,7 @@ fn furnish(root: &Path) {
     etc("machine-id", "5d6ba6d6c0d54a3c8b1a7a0d5e2f9c11\n");
     etc("timezone", "Europe/Berlin\n");
     symlink("/usr/share/zoneinfo/Europe/Berlin", root.join("etc/localtime")).expect("a link");
-    // No service of a package is started, and no timer of one runs.
+    // No service or timer of a package is started.
     etc(
         "systemd/system/machine.target",
         "[Unit]\nRequires=basic.target\nAfter=basic.target\nAllowIsolate=yes\n",
@@ -224,7 +226,7 @@ fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("its mode can be set");
 }
 
-/// The only child of a process, once it is a systemd; until then it does not have its own root yet.
+/// The only child of a process, if it is a systemd. Before that, it does not have its own root yet.
 fn systemd_of(process: u32) -> Option<u32> {
     let children = fs::read_to_string(format!("/proc/{process}/task/{process}/children")).ok()?;
     let child = children.trim().parse().ok()?;

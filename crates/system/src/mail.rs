@@ -1,5 +1,5 @@
-//! A mail server: Postfix takes mail over SMTP with STARTTLS, Dovecot shows it over IMAP with TLS. Both run in the foreground on ports
-//! of loopback, from configuration in a directory of the test's own.
+//! A mail server: Postfix accepts mail over SMTP with STARTTLS, and Dovecot serves it over IMAP with TLS. Both run in
+//! the foreground on loopback ports, with a configuration in a directory of the test.
 
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
@@ -10,26 +10,26 @@ use innkeeper_testing::certificates::Authority;
 use innkeeper_testing::ports::free_port;
 use tempfile::TempDir;
 
-/// The one mailbox.
+/// The address of the only mailbox.
 pub const ADDRESS: &str = "inn@innkeeper.test";
-/// Its password.
+/// The mailbox's password.
 pub const PASSWORD: &str = "correct-horse";
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The server. Both programs end with it.
+/// The server. Both programs end when it is dropped.
 pub struct MailServer {
     directory: TempDir,
-    /// Where Postfix takes mail.
+    /// The port on which Postfix accepts mail.
     pub smtp_port: u16,
-    /// Where Dovecot shows it.
+    /// The port on which Dovecot serves the mailbox.
     pub imap_port: u16,
     postfix: Option<Child>,
     dovecot: Option<Child>,
 }
 
 impl MailServer {
-    /// Writes the configuration and starts both.
+    /// Writes the configuration and starts both programs.
     pub fn start() -> Self {
         let directory = TempDir::with_prefix("mail").expect("a temporary directory");
         open(directory.path(), 0o755);
@@ -49,12 +49,12 @@ impl MailServer {
         server
     }
 
-    /// The certificate of the authority that both servers' are signed by.
+    /// The certificate of the authority that issued both servers' certificates.
     pub fn ca_file(&self) -> PathBuf {
         self.path("ca.pem")
     }
 
-    /// How many mails lie in the mailbox.
+    /// Number of mails in the mailbox.
     pub fn count(&self) -> usize {
         ["new", "cur"]
             .iter()
@@ -63,12 +63,12 @@ impl MailServer {
             .sum()
     }
 
-    /// Nobody can read the mailbox any more.
+    /// Stops Dovecot, so that the mailbox cannot be read.
     pub fn stop_dovecot(&mut self) {
         end(self.dovecot.take());
     }
 
-    /// The mailbox can be read.
+    /// Starts Dovecot, so that the mailbox can be read.
     pub fn start_dovecot(&mut self) {
         let config = self.path("dovecot.conf");
         let child = self.spawn(Command::new("dovecot").arg("-F").arg("-c").arg(config), "dovecot.log");
@@ -76,13 +76,14 @@ impl MailServer {
         wait_for(self.imap_port);
     }
 
-    /// From now on every mail is taken and thrown away, or delivered again.
+    /// Sets whether every mail is accepted and discarded, or delivered.
     pub fn lose_mails(&self, lose: bool) {
         self.write_postfix(if lose { "discard" } else { "virtual" });
         run(Command::new("postfix").arg("-c").arg(self.path("postfix")).arg("reload"));
     }
 
-    /// Its first process is a shell, so it is told by its own command; a signal would leave the rest.
+    /// Postfix's first process is a shell, and a signal to it would leave the others running. Therefore Postfix's own
+    /// command stops it.
     fn stop_postfix(&mut self) {
         if self.postfix.is_some() {
             let _ = Command::new("postfix").arg("-c").arg(self.path("postfix")).arg("stop").output();
@@ -230,7 +231,7 @@ auth_failure_delay = 0
         );
     }
 
-    /// What both have logged, for a test that fails.
+    /// The logs of both programs, for a test that fails.
     pub fn logs(&self) -> String {
         ["postfix.log", "postfix-mail.log", "dovecot.log", "dovecot-mail.log"]
             .iter()
@@ -251,7 +252,7 @@ impl Drop for MailServer {
     }
 }
 
-/// Asks it to end, and waits.
+/// Terminates a process and waits for its end.
 fn end(child: Option<Child>) {
     let Some(mut child) = child else { return };
     let _ = Command::new("kill").args(["-s", "TERM", &child.id().to_string()]).status();
@@ -288,7 +289,7 @@ fn id(what: &str, user: &str) -> String {
     String::from_utf8_lossy(&out.stdout).trim().to_owned()
 }
 
-/// Runs a command to its end; a failure ends the test.
+/// Runs a command until it ends. Panics if it fails.
 pub(crate) fn run(command: &mut Command) {
     let done = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     assert!(done.status.success(), "{command:?}: {}", String::from_utf8_lossy(&done.stderr));

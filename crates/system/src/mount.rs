@@ -1,4 +1,4 @@
-//! File systems of a test's own: one that runs full, one that hangs.
+//! File systems for a single test, which can be filled or frozen.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt as _;
@@ -7,24 +7,24 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-/// A file system of the test's own; unmounted when dropped.
+/// A file system. Unmounted when dropped.
 pub struct Mount {
     directory: TempDir,
     image: TempDir,
 }
 
-/// No write to the file system comes back while this lives.
+/// While this value exists, writes to the file system block.
 pub struct Frozen(String);
 
 impl Mount {
-    /// A small one in memory.
+    /// Mounts a small file system in memory.
     pub fn memory(size: &str) -> Self {
         let mount = Self::nothing();
         run("mount", &["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs", &mount.place()]);
         mount
     }
 
-    /// One of a disk's kind, in a file.
+    /// Mounts a disk file system from an image file.
     pub fn disk() -> Self {
         let mount = Self::nothing();
         File::create(mount.image()).expect("a file").set_len(32 << 20).expect("it can be grown");
@@ -38,12 +38,12 @@ impl Mount {
         Self { directory: directory(), image: directory() }
     }
 
-    /// Mounts a disk again.
+    /// Mounts the disk file system again.
     pub fn mount(&self) {
         run("mount", &["-o", "loop", &self.image(), &self.place()]);
     }
 
-    /// Takes all the room that is left.
+    /// Fills the remaining space.
     pub fn fill(&self) {
         let filler = File::create(self.path("filler")).expect("a file");
         let mut size = 0;
@@ -54,12 +54,12 @@ impl Mount {
         }
     }
 
-    /// Gives that room back.
+    /// Frees the space that [`Self::fill`] has taken.
     pub fn make_room(&self) {
         fs::remove_file(self.path("filler")).expect("it is there");
     }
 
-    /// Has a disk hang.
+    /// Freezes the disk file system.
     pub fn freeze(&self) -> Frozen {
         run("fsfreeze", &["--freeze", &self.place()]);
         Frozen(self.place())
@@ -69,12 +69,12 @@ impl Mount {
         self.image.path().join("image").display().to_string()
     }
 
-    /// Where it is.
+    /// The path of the mount point.
     pub fn place(&self) -> String {
         self.directory.path().display().to_string()
     }
 
-    /// A path in it.
+    /// A path in the file system.
     pub fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
@@ -92,7 +92,7 @@ impl Drop for Frozen {
     }
 }
 
-/// Runs a program that has to succeed.
+/// Runs a program. Panics if it fails.
 pub fn run(program: &str, arguments: &[&str]) {
     let done =
         Command::new(program).args(arguments).output().unwrap_or_else(|error| panic!("{program}: {error}"));

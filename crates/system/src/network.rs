@@ -1,11 +1,11 @@
-//! Network namespaces around one bridge: each has an address of its own, and its link can be cut.
+//! Network namespaces on a bridge. Each has its own address and a link that can be cut.
 
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::mail::run;
 
-/// A bridge of the host, and the namespaces on it. Removed when dropped.
+/// A bridge of the host and the namespaces on it. Removed when dropped.
 pub struct Network {
     name: String,
     /// The third number of every address.
@@ -13,11 +13,11 @@ pub struct Network {
     places: Vec<String>,
 }
 
-/// The networks of this process.
+/// Counts the networks of this process.
 static NETWORKS: AtomicU32 = AtomicU32::new(0);
 
 impl Network {
-    /// A network with a namespace for each of these names; the host is on it as `.1`.
+    /// Creates a network with a namespace for each of these names. The host has the address `.1`.
     pub fn new(names: &[&str]) -> Self {
         let number = (std::process::id() + NETWORKS.fetch_add(1, Ordering::SeqCst) * 37) % 250 + 1;
         let mut network = Self { name: format!("ik{number}"), number, places: Vec::new() };
@@ -30,28 +30,28 @@ impl Network {
         network
     }
 
-    /// The host's own address.
+    /// The address of the host.
     pub fn host(&self) -> String {
         format!("10.77.{}.1", self.number)
     }
 
-    /// The address of the namespace of this name.
+    /// The address of the namespace with this name.
     pub fn address(&self, name: &str) -> String {
         let place = self.places.iter().position(|known| known == name).expect("a name of the network");
         format!("10.77.{}.{}", self.number, place + 2)
     }
 
-    /// The namespace of this name, as `ip netns` knows it.
+    /// The name by which `ip netns` knows the namespace.
     pub fn namespace(&self, name: &str) -> String {
         format!("{}-{name}", self.name)
     }
 
-    /// Cuts the link of a namespace: nothing goes in or out any more, and nobody is told.
+    /// Cuts the link of a namespace. Packets are lost without an error.
     pub fn cut(&self, name: &str) {
         ip(&["link", "set", &self.link(name), "nomaster"]);
     }
 
-    /// Cuts the links between these namespaces and all others; they still reach one another.
+    /// Cuts the links between these namespaces and all others. They still reach each other.
     pub fn part(&self, names: &[&str]) {
         let other = format!("{}b", self.name);
         if !std::path::Path::new("/sys/class/net").join(&other).exists() {
@@ -63,7 +63,7 @@ impl Network {
         }
     }
 
-    /// Mends it.
+    /// Restores the link of a namespace.
     pub fn mend(&self, name: &str) {
         ip(&["link", "set", &self.link(name), "master", &self.name]);
     }

@@ -1,17 +1,17 @@
-//! Postgres servers in network namespaces: a primary, and a standby that has every commit before it is acknowledged.
+//! Postgres servers in network namespaces: a primary and a synchronous standby.
 
 use innkeeper_testing::cluster::{Cluster, Setup, programs};
 
 use crate::network::Network;
 
-/// One server. Stopped when dropped.
+/// A server. Stopped when dropped.
 pub struct Postgres {
     cluster: Cluster,
     address: String,
 }
 
 impl Postgres {
-    /// A new primary at the address of the namespace `name`.
+    /// Creates a primary at the address of the namespace `name`.
     pub fn primary(network: &Network, name: &str) -> Self {
         let (address, setup) = setup(network, name);
         let cluster = Cluster::make(setup);
@@ -23,7 +23,7 @@ impl Postgres {
         Self { cluster, address }
     }
 
-    /// A standby of `primary`, which from now on acknowledges no commit that the standby does not have.
+    /// Creates a standby of `primary`. From now on the primary acknowledges a commit only after the standby has it.
     pub fn standby(network: &Network, name: &str, primary: &Self) -> Self {
         let (address, setup) = setup(network, name);
         let cluster = Cluster::empty(setup);
@@ -36,23 +36,23 @@ impl Postgres {
         Self { cluster, address }
     }
 
-    /// Both as Innkeeper's address: whichever takes writes.
+    /// The URL of several servers, of which the one that accepts writes is used.
     pub fn url(servers: &[&Self]) -> String {
         let hosts: Vec<&str> = servers.iter().map(|server| server.address.as_str()).collect();
         format!("postgres://innkeeper@{}/postgres?target_session_attrs=read-write", hosts.join(","))
     }
 
-    /// SIGKILL's equal: no goodbye to anybody, nothing written on the way out.
+    /// Stops the server immediately, like SIGKILL: connections are not closed properly and nothing is written.
     pub fn kill(&self) {
         self.cluster.stop();
     }
 
-    /// Makes a standby the primary, without a standby of its own.
+    /// Promotes a standby to a primary without a standby of its own.
     pub fn promote(&self) {
         self.cluster.postgres("pg_ctl", &["promote", "-w", "-s"]);
     }
 
-    /// What SQL returns, unaligned.
+    /// The result of `sql`, unaligned.
     pub fn sql(&self, sql: &str) -> String {
         let mut psql = self.cluster.command("psql");
         psql.args([
@@ -73,7 +73,7 @@ impl Postgres {
     }
 }
 
-/// The address of the namespace `name`, and a server there.
+/// The address of the namespace `name`, and the setup of a server there.
 fn setup(network: &Network, name: &str) -> (String, Setup) {
     let address = network.address(name);
     let within = ["ip", "netns", "exec", &network.namespace(name)].map(str::to_owned).to_vec();

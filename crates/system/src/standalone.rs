@@ -1,4 +1,4 @@
-//! A real Innkeeper, all roles in one process over SQLite, and what it knows of the jobs of a machine.
+//! A real Innkeeper with all roles in one process over SQLite, and queries for a machine's reservations.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ use innkeeper_testing::client::Client;
 use innkeeper_testing::process::{PATIENCE, Server};
 use serde_json::Value;
 
-/// See the module.
+/// A running Innkeeper as described in the module's documentation.
 pub struct Standalone {
     /// The process.
     pub server: Server,
@@ -20,7 +20,7 @@ impl Default for Standalone {
 }
 
 impl Standalone {
-    /// One on a port of loopback.
+    /// Starts Innkeeper on a loopback port.
     pub fn start() -> Self {
         let config = "operator = [\"log\"]\n[ingest]\nlisten = \"127.0.0.1:0\"\nworkers = 1\n";
         let server = Server::start("innkeeper", config, &[]);
@@ -40,7 +40,7 @@ impl Standalone {
         all["reservations"].as_array().unwrap_or_else(|| panic!("{all}")).clone()
     }
 
-    /// Their names, sorted.
+    /// The names of all reservations, sorted.
     pub fn names(&self) -> Vec<String> {
         let name = |one: &Value| {
             format!("{}/{}", one["app"].as_str().unwrap_or("?"), one["component"].as_str().unwrap_or("?"))
@@ -50,7 +50,7 @@ impl Standalone {
         names
     }
 
-    /// The reservation of this component, if there is one.
+    /// The reservation with this component, if there is one.
     pub fn find(&self, component: &str) -> Option<Value> {
         self.reservations().into_iter().find(|one| one["component"] == component)
     }

@@ -1,4 +1,5 @@
-//! An authenticator and its browser, as WebAuthn has them: makes a passkey and signs with it, honestly unless a test has it lie.
+//! A WebAuthn authenticator with its browser. It creates a passkey and signs with it, correctly unless a test changes
+//! its fields.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -10,37 +11,37 @@ const USER_PRESENT: u8 = 0x01;
 const USER_VERIFIED: u8 = 0x04;
 const HAS_CREDENTIAL: u8 = 0x40;
 
-/// One with one passkey (ES256).
+/// An authenticator with a single passkey (ES256).
 pub struct VirtualAuthenticator {
     key: KeyPair,
-    /// What it calls its passkey.
+    /// The credential id of the passkey.
     pub id: Vec<u8>,
-    /// How often it has signed; one that does not count stays at 0.
+    /// The signature counter; it stays at 0 if `counts` is false.
     pub signed: u32,
-    /// Whether it counts.
+    /// Whether the signature counter is increased.
     pub counts: bool,
-    /// Whether it makes sure of its user.
+    /// Whether user verification is performed.
     pub verifies: bool,
-    /// Where the browser is.
+    /// The origin of the browser's page.
     pub origin: String,
 }
 
 impl VirtualAuthenticator {
-    /// One that counts and makes sure of its user, in a browser at `origin`.
+    /// An authenticator that counts signatures and verifies its user, in a browser at `origin`.
     pub fn at(origin: &str) -> Self {
         let key = KeyPair::generate().expect("a key");
         let id = Sha256::digest(key.der_bytes()).to_vec();
         Self { key, id, signed: 0, counts: true, verifies: true, origin: origin.to_owned() }
     }
 
-    /// What `navigator.credentials.create` answers to what the server asks.
+    /// The result of `navigator.credentials.create` for the server's challenge.
     pub fn make(&mut self, asked: &Value) -> Value {
         let options = &asked["publicKey"];
         let mut data = self.data(text(&options["rp"]["id"]), HAS_CREDENTIAL);
         data.extend([0; 16]);
         data.extend(u16::try_from(self.id.len()).expect("short").to_be_bytes());
         data.extend(&self.id);
-        // The point without the byte that says it is one, as a COSE key.
+        // The public point without its leading byte, as a COSE key.
         let (x, y) = self.key.der_bytes()[1..].split_at(32);
         data.extend([0xa5, 0x01, 0x02, 0x03, 0x26, 0x20, 0x01, 0x21, 0x58, 0x20]);
         data.extend(x);
@@ -57,7 +58,7 @@ impl VirtualAuthenticator {
         self.answer(response)
     }
 
-    /// What `navigator.credentials.get` answers.
+    /// The result of `navigator.credentials.get` for the server's challenge.
     pub fn sign(&mut self, asked: &Value) -> Value {
         let options = &asked["publicKey"];
         if self.counts {

@@ -1,4 +1,4 @@
-//! An authority of the test's own, and the certificates that servers in the test show.
+//! A certificate authority for a test, and certificates for the test's servers.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use rcgen::{BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, D
 use rustls::ServerConfig;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 
-/// An authority that nobody knows until its certificate is given to them as a `ca_file`.
+/// An authority that clients trust only if they get its certificate, for example as a `ca_file`.
 pub struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
 }
@@ -23,17 +23,17 @@ impl Authority {
         Self { issuer }
     }
 
-    /// Its certificate, in PEM.
+    /// The authority's certificate in PEM.
     pub fn pem(&self) -> String {
         self.issuer.pem()
     }
 
-    /// Writes its certificate to a file, in PEM.
+    /// Writes the authority's certificate to a file in PEM.
     pub fn write_to(&self, path: &Path) {
         std::fs::write(path, self.pem()).expect("a writable path for the authority's certificate");
     }
 
-    /// Writes the certificate and the key of a server that is known by these names or addresses, both in PEM.
+    /// Writes the certificate and the key of a server with these names or addresses, both in PEM.
     pub fn write_server(&self, names: &[&str], certificate: &Path, key: &Path) {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let pair = KeyPair::generate().expect("a new key");
@@ -43,7 +43,7 @@ impl Authority {
         std::fs::write(key, pair.serialize_pem()).expect("a writable path for its key");
     }
 
-    /// The TLS side of a server that is known by these names or addresses.
+    /// The TLS configuration of a server with these names or addresses.
     pub fn server(&self, names: &[&str]) -> Arc<ServerConfig> {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let key = KeyPair::generate().expect("a new key");
@@ -53,8 +53,8 @@ impl Authority {
     }
 }
 
-/// The TLS side of a server that has signed its certificate itself, which is written to a file, in PEM. With `as_authority` it says that it is
-/// an authority's, as those do that `openssl req -x509` makes.
+/// The TLS configuration of a server with a self-signed certificate, which is written to `path` in PEM. With
+/// `as_authority` the certificate claims to be an authority's, like those made by `openssl req -x509`.
 pub fn self_signed(names: &[&str], as_authority: bool, path: &Path) -> Arc<ServerConfig> {
     let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
     let mut parameters = CertificateParams::new(names).expect("names that a certificate can hold");

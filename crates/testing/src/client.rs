@@ -1,10 +1,10 @@
-//! An HTTP client that looks at every status alike.
+//! An HTTP client that returns a response for every status, including errors.
 
 use std::time::Duration;
 
 use serde_json::Value;
 
-/// What came back.
+/// A response.
 #[derive(Debug, Clone)]
 pub struct Response {
     /// The status.
@@ -16,12 +16,12 @@ pub struct Response {
 }
 
 impl Response {
-    /// The body as JSON; panics when it is none.
+    /// The body as JSON. Panics if it is not JSON.
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error} in {self:?}"))
     }
 
-    /// A header.
+    /// The value of a header.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers
             .iter()
@@ -30,12 +30,12 @@ impl Response {
     }
 }
 
-/// A client; clones share its connections.
+/// A client. Clones share its connections.
 #[derive(Debug, Clone)]
 pub struct Client(ureq::Agent);
 
 impl Client {
-    /// A client that waits at most `patience` for each answer.
+    /// A client with the timeout `patience` for each response.
     pub fn new(patience: Duration) -> Self {
         Self(
             ureq::Agent::config_builder()
@@ -48,10 +48,10 @@ impl Client {
         )
     }
 
-    /// Sends a request. An error is one of the connection: refused, cut off, too slow.
+    /// Sends a request and returns the response, whatever its status.
     ///
     /// # Errors
-    /// See above.
+    /// The connection was refused or broke, or the timeout passed.
     pub fn send(
         &self,
         method: &str,
@@ -77,12 +77,12 @@ impl Client {
         })
     }
 
-    /// GET; panics when the connection fails.
+    /// Sends a GET request. Panics if the connection fails.
     pub fn get(&self, url: &str) -> Response {
         self.send("GET", url, &[], b"").unwrap_or_else(|error| panic!("GET {url}: {error}"))
     }
 
-    /// POST of a JSON document; panics when the connection fails.
+    /// Posts a JSON document. Panics if the connection fails.
     pub fn post(&self, url: &str, json: &Value) -> Response {
         let headers = [("content-type", "application/json")];
         self.send("POST", url, &headers, json.to_string().as_bytes())

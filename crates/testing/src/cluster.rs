@@ -1,4 +1,4 @@
-//! A Postgres server of the test's own, for tests that stop it, kill it, or start again.
+//! A Postgres server for a single test, which may stop, kill or restart it.
 
 use std::io::{Seek as _, SeekFrom, Write as _};
 use std::path::PathBuf;
@@ -10,67 +10,68 @@ use tempfile::TempDir;
 use crate::certificates::Authority;
 use crate::process::stat;
 
-/// How a server is set up and run.
+/// The setup of a server.
 pub struct Setup {
-    /// Where Postgres's programs are.
+    /// The directory of Postgres's programs.
     pub programs: PathBuf,
-    /// The command within which its programs run (`ip netns exec …`); empty for none.
+    /// A command that runs its programs (`ip netns exec …`); empty for none.
     pub within: Vec<String>,
-    /// Variables of its environment.
+    /// Environment variables of the server.
     pub variables: Vec<(&'static str, String)>,
-    /// What its configuration says besides where it listens.
+    /// Configuration settings beside those for listening.
     pub settings: String,
-    /// Whether a commit outlives the machine. Without that what a dead process had written is still the system's, so that it survives,
-    /// and recovery takes no seconds.
+    /// Whether a commit survives a crash of the machine (`fsync`). Without that, commits still survive a crash of the
+    /// server, and recovery is fast.
     pub is_durable: bool,
 }
 
 impl Setup {
-    /// By these programs, and nothing else out of the ordinary.
+    /// A default setup with the programs in this directory.
     pub fn by(programs: PathBuf) -> Self {
         let (within, variables) = (Vec::new(), Vec::new());
         Self { programs, within, variables, settings: String::new(), is_durable: false }
     }
 }
 
-/// A private server on a Unix socket, run by an unprivileged user where the test is root. Stopped when dropped.
+/// A private server on a Unix socket. If the test runs as root, the server runs as an unprivileged user. Stopped when
+/// dropped.
 pub struct Cluster {
     directory: TempDir,
     setup: Setup,
 }
 
 impl Cluster {
-    /// Makes a cluster and starts it.
+    /// Creates and starts a cluster.
     pub fn start() -> Self {
         Self::start_with(Vec::new())
     }
 
-    /// The same with these variables in the server's environment.
+    /// Like [`Self::start`], with these environment variables.
     pub fn start_with(variables: Vec<(&'static str, String)>) -> Self {
         Self::start_as(Setup { variables, ..Setup::by(programs()) })
     }
 
-    /// The same of this setup.
+    /// Like [`Self::start`], with this setup.
     pub fn start_as(setup: Setup) -> Self {
         let cluster = Self::make(setup);
         cluster.resume();
         cluster
     }
 
-    /// The same; its messages are in this language (`de`), by the translations that it brings along.
+    /// Like [`Self::start`], with messages in this language (`de`), if the server's translations are installed.
     pub fn start_speaking(language: &str) -> Self {
         let variables = vec![("LC_ALL", "C.UTF-8".to_owned()), ("LANGUAGE", language.to_owned())];
         let settings = "lc_messages = 'C.UTF-8'\n".to_owned();
         Self::start_as(Setup { variables, settings, ..Setup::by(programs()) })
     }
 
-    /// What it has written into its log.
+    /// The content of its log.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
     }
 
-    /// The same, to be reached over TCP as well, at 127.0.0.1 and this port, with TLS for whoever wants it, by a certificate of `authority`
-    /// for these names.
+    /// Like [`Self::start`], and also listens on TCP at 127.0.0.1 and `port`, with optional TLS. `authority` issues a
+    /// certificate for `names`.
     pub fn start_encrypted(authority: &Authority, names: &[&str], port: u16) -> Self {
         let settings = format!("listen_addresses = '127.0.0.1'\nport = {port}\nssl = on\n");
         let cluster = Self::make(Setup { settings, ..Setup::by(programs()) });
@@ -86,7 +87,7 @@ impl Cluster {
         cluster
     }
 
-    /// Makes one that does not run yet.
+    /// Creates a cluster without starting it.
     pub fn make(setup: Setup) -> Self {
         let cluster = Self::empty(setup);
         let sync: &[&str] = if cluster.setup.is_durable { &[] } else { &["--no-sync"] };
@@ -96,7 +97,8 @@ impl Cluster {
         cluster
     }
 
-    /// A place for one, whose directory of data is yet to be filled; then [`configure`](Self::configure) it.
+    /// Creates the directory for a cluster without its data. Fill the data directory, then call
+    /// [`configure`](Self::configure).
     pub fn empty(setup: Setup) -> Self {
         let directory = TempDir::with_prefix("ik").expect("a temporary directory");
         if is_root() {
@@ -105,7 +107,7 @@ impl Cluster {
         Self { directory, setup }
     }
 
-    /// Says in its configuration where it listens, and what its setup says.
+    /// Writes its configuration: where it listens, and the settings of its setup.
     pub fn configure(&self) {
         let fsync = if self.setup.is_durable { "" } else { "fsync = off\n" };
         let at = self.directory.path().display();
@@ -118,36 +120,38 @@ impl Cluster {
         );
     }
 
-    /// Adds to a file of its data, as `postgresql.conf`, where what was said before counts no longer.
+    /// Appends to a file in its data directory, such as `postgresql.conf`, in which later settings override earlier
+    /// ones.
     pub fn append(&self, file: &str, text: &str) {
         let path = self.data().join(file);
         let known = std::fs::read_to_string(&path).expect("initdb wrote it");
         std::fs::write(&path, known + text).expect("it can be written");
     }
 
-    /// The address of its database `postgres`.
+    /// The URL of its database `postgres`.
     pub fn url(&self) -> String {
         self.url_of("postgres")
     }
 
-    /// The address of its database `name`.
+    /// The URL of its database `name`.
     pub fn url_of(&self, name: &str) -> String {
         let socket = self.directory.path().display().to_string().replace('/', "%2F");
         format!("postgres://innkeeper@{socket}/{name}")
     }
 
-    /// Starts it again; returns when it takes connections.
+    /// Starts the server and waits until it accepts connections.
     pub fn resume(&self) {
         let log = self.directory.path().join("log");
         self.postgres("pg_ctl", &["start", "-w", "-s", "-l", &log.display().to_string()]);
     }
 
-    /// Stops it as a crash would.
+    /// Stops the server immediately, as a crash would.
     pub fn stop(&self) {
         self.postgres("pg_ctl", &["stop", "-m", "immediate", "-w", "-s"]);
     }
 
-    /// Overwrites a part of one of its files, `file` being a path within its directory of data, as a disk does that fails. Stop it before.
+    /// Overwrites a part of a file, as a failing disk would. `file` is relative to the data directory. The server
+    /// must be stopped.
     pub fn overwrite(&self, file: &str, at: u64, bytes: &[u8]) {
         let path = self.data().join(file);
         let mut file = std::fs::OpenOptions::new().write(true).open(&path).expect("it is there");
@@ -155,7 +159,7 @@ impl Cluster {
         file.write_all(bytes).expect("it can be written");
     }
 
-    /// Has all of its processes stand still (SIGSTOP) until the answer is dropped: it keeps its connections, and answers nothing.
+    /// Stops all its processes (SIGSTOP) until the result is dropped. Connections stay open but are not served.
     pub fn stand_still(&self) -> StandsStill<'_> {
         self.signal("STOP");
         StandsStill(self)
@@ -163,7 +167,7 @@ impl Cluster {
 
     fn signal(&self, name: &str) {
         let Some(first) = self.pid() else { return };
-        // Twice: the first may start another before it stands still.
+        // Twice, because the first process may start another before it is stopped.
         for _ in 0..2 {
             let mut pids = vec![first.clone()];
             pids.extend(children_of(&first));
@@ -176,17 +180,18 @@ impl Cluster {
         text.lines().next().map(str::to_owned)
     }
 
-    /// Its directory of data.
+    /// The data directory.
     pub fn data(&self) -> PathBuf {
         self.directory.path().join("data")
     }
 
-    /// Runs a program of the server's on its data.
+    /// Runs a program of Postgres on the data directory.
     pub fn postgres(&self, program: &str, arguments: &[&str]) {
         run(self.command(program).arg("-D").arg(self.data()).args(arguments));
     }
 
-    /// A program of Postgres, run where the server runs, as a user that Postgres agrees to run as.
+    /// A command that runs a program of Postgres in the same environment as the server, and as a user that Postgres
+    /// accepts.
     pub fn command(&self, program: &str) -> Command {
         let mut words = self.setup.within.clone();
         if is_root() {
@@ -194,7 +199,7 @@ impl Cluster {
                 ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"].map(str::to_owned),
             );
         }
-        // After that, so that what the variables bring along is that user's, too.
+        // `env` comes last, so that the variables also apply after the change of the user.
         words.push("env".to_owned());
         words.extend(self.setup.variables.iter().map(|(name, value)| format!("{name}={value}")));
         let mut command = Command::new(&words[0]);
@@ -211,7 +216,7 @@ pub(crate) fn is_root() -> bool {
     std::fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0)
 }
 
-/// Runs a command to its end. A server that it leaves behind would keep a pipe open.
+/// Runs a command until it ends. Output is discarded, because a server that it leaves behind would keep a pipe open.
 fn run(command: &mut Command) {
     let status = command.stdout(Stdio::null()).status();
     assert!(status.as_ref().is_ok_and(std::process::ExitStatus::success), "{command:?}: {status:?}");
@@ -228,7 +233,7 @@ impl Drop for Cluster {
     }
 }
 
-/// The processes that `parent` has started and that still run.
+/// The running child processes of `parent`.
 fn children_of(parent: &str) -> Vec<String> {
     let parent = parent.parse::<i32>().ok();
     let is_child = |pid: &u32| stat(*pid).is_some_and(|stat| Some(stat.parent) == parent);
@@ -237,7 +242,7 @@ fn children_of(parent: &str) -> Vec<String> {
     pids.filter(is_child).map(|pid| pid.to_string()).collect()
 }
 
-/// Where Postgres's programs are: as `scripts/test` says, or where Debian puts them.
+/// The directory of Postgres's programs: as `scripts/test` sets it, or Debian's default.
 pub fn programs() -> PathBuf {
     if let Some(directory) = std::env::var_os("INNKEEPER_TEST_POSTGRES_BIN") {
         return directory.into();
@@ -252,7 +257,7 @@ pub fn programs() -> PathBuf {
     found.pop().expect("Postgres's programs; set INNKEEPER_TEST_POSTGRES_BIN, or run scripts/test")
 }
 
-/// A cluster that stands still; it goes on when this is dropped, so that a test that fails can clear up.
+/// A stopped cluster. Dropping this continues it, so that a failing test can clean up.
 pub struct StandsStill<'a>(&'a Cluster);
 
 impl Drop for StandsStill<'_> {

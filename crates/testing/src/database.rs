@@ -1,5 +1,5 @@
-//! A real, own database for a test: one in the Postgres server of `INNKEEPER_TEST_POSTGRES_URL`, or an SQLite
-//! file. It is made by the test and goes with it.
+//! A real database for a single test: in the Postgres server of `INNKEEPER_TEST_POSTGRES_URL`, or an SQLite file. The
+//! test creates and drops it.
 
 mod held;
 mod role;
@@ -17,10 +17,10 @@ use uuid::Uuid;
 pub use held::HeldLock;
 pub use role::DatabaseRole;
 
-/// The variable that holds the address of a Postgres server in which tests may create databases.
+/// The variable with the URL of a Postgres server in which tests may create databases.
 pub const SERVER: &str = "INNKEEPER_TEST_POSTGRES_URL";
 
-/// The tables whose times [`TestDatabase::age`] moves.
+/// Tables whose times [`TestDatabase::age`] moves.
 const AGEING: [&str; 24] = [
     "reservations",
     "states",
@@ -47,18 +47,18 @@ const AGEING: [&str; 24] = [
     "report_keys",
     "late_failures",
 ];
-/// The tables of what processes say of themselves each second: older only while none is there.
+/// Tables that processes update every second. They are only aged while no process runs.
 const OF_PROCESSES: [&str; 3] = ["nodes", "duties", "leases"];
 
-/// Who changes something through [`TestDatabase::store`], as the audit log names them.
+/// The actor of changes through [`TestDatabase::store`], as the audit log names it.
 pub const TESTER: &str = "test";
 
-/// The store through which [`TESTER`] changes something.
+/// A store whose changes are made by [`TESTER`].
 pub fn tester(store: &Store) -> ActingStore {
     store.acting_as(Actor { who: TESTER.to_owned(), source: "here".to_owned() })
 }
 
-/// A database of a test, dropped with this value.
+/// The database of a test. Dropping this value drops the database.
 pub struct TestDatabase {
     url: String,
     place: Place,
@@ -87,7 +87,7 @@ impl TestDatabase {
         let name = format!("innkeeper_test_{}", Uuid::new_v4().simple());
         let mut connection = PgConnection::establish(server)
             .unwrap_or_else(|error| panic!("{SERVER}: no Postgres answers at {server}: {error}"));
-        // template0, because nobody can be connected to it while it is copied.
+        // `template0`, because a database with connections cannot be copied, and nobody can connect to this one.
         connection
             .batch_execute(&format!("CREATE DATABASE {name} TEMPLATE template0"))
             .unwrap_or_else(|error| panic!("{SERVER}: {error}"));
@@ -95,14 +95,14 @@ impl TestDatabase {
         Self { url, place: Place::Postgres { server: server.to_owned(), name }, store: OnceLock::new() }
     }
 
-    /// An SQLite file that is not there yet, in a directory of its own.
+    /// A path for an SQLite file that does not exist yet, in a directory of its own.
     pub fn sqlite() -> Self {
         let dir = TempDir::with_prefix("innkeeper-sqlite-").expect("a temporary directory");
         let url = format!("sqlite://{}", dir.path().join("innkeeper.db").display());
         Self { url, place: Place::Sqlite(dir), store: OnceLock::new() }
     }
 
-    /// One of each, for what must hold on both.
+    /// One database of each kind, for tests that must hold on both.
     pub fn both() -> [Self; 2] {
         [Self::sqlite(), Self::postgres()]
     }
@@ -115,7 +115,7 @@ impl TestDatabase {
         }
     }
 
-    /// Which database it is.
+    /// The kind of the database.
     pub fn kind(&self) -> DatabaseKind {
         match self.place {
             Place::Postgres { .. } => DatabaseKind::Postgres,
@@ -123,12 +123,12 @@ impl TestDatabase {
         }
     }
 
-    /// Its address, as `database.url` takes it.
+    /// Its URL, for `database.url`.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// A store on it, migrated; the same one each time. [`TESTER`] changes what is changed through it.
+    /// A migrated store on this database, the same one for each call. Its changes are made by [`TESTER`].
     pub fn store(&self) -> ActingStore {
         let store = self.store.get_or_init(|| {
             let store = self.connect();
@@ -138,52 +138,52 @@ impl TestDatabase {
         store.clone()
     }
 
-    /// A store of its own on it, as another process would have; not migrated.
+    /// A new store on this database, as another process would have. It is not migrated.
     pub fn connect(&self) -> ActingStore {
         let store = Store::connect(&StoreConfig { url: self.url.clone(), pool_size: 8 }).expect("an address");
         tester(&store)
     }
 
-    /// Runs SQL: any number of statements.
+    /// Runs any number of SQL statements.
     pub fn execute(&self, sql: &str) {
         self.open().batch_execute(sql).unwrap_or_else(|error| panic!("{error}, in: {sql}"));
     }
 
-    /// What `sql` finds in its first row and column, a number. NULL and no row are `None`.
+    /// The number in the first row and column of the result; none for NULL or an empty result.
     pub fn number(&self, sql: &str) -> Option<i64> {
         self.numbers(sql).first().copied()
     }
 
-    /// The first column of what `sql` finds: numbers, without NULLs.
+    /// The numbers in the first column of the result, without NULLs.
     pub fn numbers(&self, sql: &str) -> Vec<i64> {
         let rows: Vec<Number> = self.open().load(sql, "BIGINT");
         rows.into_iter().filter_map(|row| row.value).collect()
     }
 
-    /// How many rows `sql` finds: `"alerts"`, `"deliveries WHERE state = 'waiting'"`.
+    /// The number of rows in `from`, for example `"alerts"` or `"deliveries WHERE state = 'waiting'"`.
     pub fn count(&self, from: &str) -> i64 {
         self.number(&format!("SELECT COUNT(*) AS value FROM {from}")).unwrap_or_default()
     }
 
-    /// What `sql` finds in its first row and column, a text. NULL and no row are `None`.
+    /// The text in the first row and column of the result; none for NULL or an empty result.
     pub fn text(&self, sql: &str) -> Option<String> {
         self.texts(sql).into_iter().next()
     }
 
-    /// The first column of what `sql` finds, as texts, without NULLs.
+    /// The texts in the first column of the result, without NULLs.
     pub fn texts(&self, sql: &str) -> Vec<String> {
         let rows: Vec<Words> = self.open().load(sql, "TEXT");
         rows.into_iter().filter_map(|row| row.value).collect()
     }
 
-    /// Makes everything that is stored older by `by`, to the millisecond: instead of waiting, a test moves the past.
-    /// A process that works on the database sees only that time has gone by.
+    /// Moves all stored times into the past by `by`, with a resolution of milliseconds, so that a test need not wait.
+    /// Running processes only notice that time has passed.
     pub fn age(&self, by: Duration) {
         self.let_senders_record();
         self.make_older(&AGEING, by);
     }
 
-    /// The same while no process is there: their last heartbeats grow old too.
+    /// Like [`Self::age`], while no process runs. The last heartbeats are moved as well.
     pub fn age_asleep(&self, by: Duration) {
         self.make_older(&[&AGEING[..], &OF_PROCESSES].concat(), by);
     }
@@ -203,7 +203,8 @@ impl TestDatabase {
             DatabaseKind::Sqlite => "BEGIN IMMEDIATE",
         };
         let all = format!("{begin}; {} COMMIT;", statements.concat());
-        // It locks every row there is, in no order that the processes at work could know.
+        // The statement locks all rows in an arbitrary order, so a deadlock with a running process is possible and is
+        // retried.
         for _ in 0..20 {
             match self.open().batch_execute(&all) {
                 Ok(()) => return,
@@ -214,8 +215,9 @@ impl TestDatabase {
         panic!("deadlocks without end, in: {all}");
     }
 
-    /// Gives senders a moment to record what they have sent. A lease that is aged away under a living sender has another
-    /// send the same again: right, and not what a test of something else is about. The lease of a dead one stays.
+    /// Waits a moment for senders to record what they have sent. If the lease of a running sender were aged, another
+    /// sender would send the message again. This would be correct but would disturb tests of other things. Leases of
+    /// dead senders remain.
     fn let_senders_record(&self) {
         let under_way = "deliveries WHERE lease_until IS NOT NULL
              OR (state = 'waiting' AND attempts = 0 AND alerter <> 'mail')";
@@ -227,7 +229,7 @@ impl TestDatabase {
         }
     }
 
-    /// The columns of `table` that hold an instant.
+    /// The columns of `table` that contain a time.
     fn times_of(&self, table: &str) -> Vec<String> {
         let columns = match self.kind() {
             DatabaseKind::Postgres => format!(
@@ -247,7 +249,7 @@ impl TestDatabase {
         self.texts(&columns).into_iter().filter(is_time).collect()
     }
 
-    /// A connection for one statement: tests stop and restart servers, and this must not remember the old one.
+    /// A connection for a single statement. It is not kept, because tests stop and restart servers.
     fn open(&self) -> Plain {
         match &self.place {
             Place::Postgres { .. } => Plain::Postgres(
@@ -268,7 +270,7 @@ impl TestDatabase {
 impl Drop for TestDatabase {
     fn drop(&mut self) {
         let Place::Postgres { server, name } = &self.place else { return };
-        // No panic here: it would hide the one that ended the test.
+        // No panic here, because it would hide the panic that ended the test.
         let dropped =
             PgConnection::establish(server).map_err(|error| error.to_string()).and_then(|mut server| {
                 server
@@ -321,7 +323,7 @@ impl Plain {
     }
 }
 
-/// The address of the database `name` on the server that `url` names.
+/// The URL of the database `name` on the server of `url`.
 fn with_database(url: &str, name: &str) -> String {
     let (place, query) = url.split_once('?').map_or((url, String::new()), |(p, q)| (p, format!("?{q}")));
     let (scheme, rest) = place.split_once("://").expect("an address with a scheme");

@@ -1,4 +1,5 @@
-//! A wall clock that a test sets for the processes it starts (libfaketime). Their monotonic and boot clocks go on as they are.
+//! A wall clock that a test sets for the processes it starts (libfaketime). Their monotonic and boot clocks are not
+//! affected.
 
 use std::path::PathBuf;
 
@@ -6,17 +7,17 @@ use chrono::{DateTime, TimeDelta, Utc};
 use innkeeper_core::{Clock as _, SystemClock};
 use tempfile::TempDir;
 
-/// See the module.
+/// A clock as described in the module's documentation.
 pub struct FakeClock {
     directory: TempDir,
     library: String,
 }
 
 impl FakeClock {
-    /// A clock that is `offset` seconds ahead, or behind where that is negative.
+    /// A clock that is `offset` seconds ahead of the true time, or behind it if negative.
     pub fn ahead(offset: i64) -> Self {
         let directory = TempDir::with_prefix("ikclock").expect("a temporary directory");
-        // Postgres runs as another user.
+        // Postgres runs as another user and must be able to read the directory.
         let everybody = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         std::fs::set_permissions(directory.path(), everybody).expect("it can be opened");
         let clock = Self { directory, library: library().display().to_string() };
@@ -30,17 +31,17 @@ impl FakeClock {
         std::fs::write(&new, format!("{offset:+}\n")).expect("it can be written");
         let everybody = std::os::unix::fs::PermissionsExt::from_mode(0o644);
         std::fs::set_permissions(&new, everybody).expect("it can be opened");
-        // At once, so that nobody reads half of it.
+        // Renaming is atomic, so that no process reads a partial file.
         std::fs::rename(&new, self.file()).expect("it can be renamed");
     }
 
-    /// What it shows now to who lives by it.
+    /// The time that the clock shows to its processes.
     pub fn now(&self) -> DateTime<Utc> {
         let offset = std::fs::read_to_string(self.file()).expect("it can be read");
         SystemClock.now() + TimeDelta::seconds(offset.trim().parse().expect("seconds"))
     }
 
-    /// What has a process live by this clock: variables of its environment.
+    /// Environment variables for a process that should use this clock.
     pub fn variables(&self) -> Vec<(&'static str, String)> {
         vec![
             ("LD_PRELOAD", self.library.clone()),
@@ -56,8 +57,8 @@ impl FakeClock {
 }
 
 impl Drop for FakeClock {
-    /// The library leaves files behind for each process that was killed, by its number; another user's process of that number could not
-    /// start with them there.
+    /// Removes files that the library leaves behind for each killed process. They are named after the process id, and
+    /// would prevent another user's process with that id from starting.
     fn drop(&mut self) {
         for entry in std::fs::read_dir("/dev/shm").into_iter().flatten().flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
@@ -71,7 +72,7 @@ impl Drop for FakeClock {
     }
 }
 
-/// Where Debian and Ubuntu put it.
+/// The library's path in Debian and Ubuntu.
 fn library() -> PathBuf {
     let places =
         std::fs::read_dir("/usr/lib").into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));

@@ -1,4 +1,4 @@
-//! A real HAProxy that hands what lies below a path on to Innkeeper.
+//! A real HAProxy that forwards a path to Innkeeper.
 
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
@@ -6,17 +6,18 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-/// Where Debian puts it.
+/// The program's path in Debian.
 const PROGRAM: &str = "/usr/sbin/haproxy";
 
-/// The proxy; stopped when dropped.
+/// The proxy. Stopped when dropped.
 pub struct HaProxy {
     child: Child,
     _directory: TempDir,
 }
 
 impl HaProxy {
-    /// One at `port` before the server at `inside`: it passes on what is asked of `/monitor`, without that where it `strips`.
+    /// Starts a proxy at `port` that forwards requests below `/monitor` to the server at `inside`. If `strips` is
+    /// set, it removes the prefix.
     pub fn start(port: u16, inside: SocketAddr, strips: bool) -> Self {
         let directory = TempDir::with_prefix("ik").expect("a temporary directory");
         let file = directory.path().join("haproxy.cfg");

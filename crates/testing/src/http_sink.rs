@@ -1,4 +1,4 @@
-//! An HTTP server that records every request and answers as it is told.
+//! An HTTP server that records every request and responds as the test tells it.
 //!
 //! ```
 //! use innkeeper_testing::http_sink::{Answer, HttpSink};
@@ -20,10 +20,10 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use crate::tcp_server::{Stream, TcpServer, hang, locked};
 
-/// What the server does with a request.
+/// The reaction of the server to a request.
 #[derive(Debug, Clone)]
 pub enum SinkResponse {
-    /// Answers with a status, headers and a body.
+    /// Responds with a status, headers and a body.
     Status {
         /// The status.
         code: u16,
@@ -32,23 +32,23 @@ pub enum SinkResponse {
         /// The body.
         body: String,
     },
-    /// Never answers.
+    /// Does not respond and keeps the connection open.
     Hang,
-    /// Closes without an answer.
+    /// Closes the connection without a response.
     Close,
-    /// Closes in the middle of the answer's head.
+    /// Closes the connection in the middle of the response's head.
     CutHead,
-    /// Closes in the middle of the body of an answer with this status.
+    /// Closes the connection in the middle of the body of a response with this status.
     CutBody(u16),
 }
 
 impl SinkResponse {
-    /// An answer with this status and no body.
+    /// A response with this status and no body.
     pub fn status(code: u16) -> Self {
         Self::Status { code, headers: Vec::new(), body: String::new() }
     }
 
-    /// The same with a header; only of a [`Status`](Self::Status).
+    /// Adds a header; only for a [`Status`](Self::Status).
     #[must_use]
     pub fn header(mut self, name: &str, value: &str) -> Self {
         if let Self::Status { headers, .. } = &mut self {
@@ -57,7 +57,7 @@ impl SinkResponse {
         self
     }
 
-    /// The same with this body; only of a [`Status`](Self::Status).
+    /// Sets the body; only for a [`Status`](Self::Status).
     #[must_use]
     pub fn body(mut self, text: &str) -> Self {
         if let Self::Status { body, .. } = &mut self {
@@ -67,21 +67,21 @@ impl SinkResponse {
     }
 }
 
-/// A request as it came.
+/// A received request.
 #[derive(Debug, Clone)]
 pub struct Received {
-    /// `POST`.
+    /// The method, such as `POST`.
     pub method: String,
     /// Path and query.
     pub path: String,
-    /// In the order they came; names as they were written.
+    /// In the order of arrival, with names as they were written.
     pub headers: Vec<(String, String)>,
     /// The body's bytes.
     pub body: Vec<u8>,
 }
 
 impl Received {
-    /// The value of the first header of this name, in any case of letters.
+    /// The value of the first header with this name, ignoring case.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers
             .iter()
@@ -89,13 +89,13 @@ impl Received {
             .map(|(_, value)| value.as_str())
     }
 
-    /// The body as JSON; panics where it is none.
+    /// The body as JSON. Panics if it is not JSON.
     pub fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body).expect("a body of JSON")
     }
 }
 
-/// The server; it ends when it is dropped.
+/// The server. Stopped when dropped.
 pub struct HttpSink {
     server: TcpServer,
     shared: Arc<Shared>,
@@ -121,12 +121,12 @@ impl Default for State {
 }
 
 impl HttpSink {
-    /// A server without encryption.
+    /// Starts a server without TLS.
     pub fn start() -> Self {
         Self::serve(None)
     }
 
-    /// A server over TLS, known by the certificate in `config`.
+    /// Starts a server with TLS and the certificate in `config`.
     pub fn start_tls(config: Arc<ServerConfig>) -> Self {
         Self::serve(Some(config))
     }
@@ -137,39 +137,39 @@ impl HttpSink {
         let server = TcpServer::start({
             let shared = Arc::clone(&shared);
             move |stream, _| {
-                // An error is the client's end of the connection.
+                // An error means that the client has closed the connection.
                 let _ = serve(stream, tls.as_ref(), &shared);
             }
         });
         Self { server, shared, scheme }
     }
 
-    /// Where it listens.
+    /// The port on which it listens.
     pub fn port(&self) -> u16 {
         self.server.port()
     }
 
-    /// The address of `path` on it: `http://127.0.0.1:PORT/path`.
+    /// The URL of `path` on this server.
     pub fn url(&self, path: &str) -> String {
         format!("{}://127.0.0.1:{}{path}", self.scheme, self.port())
     }
 
-    /// Answers one request so, after those told before; when all are used, as [`otherwise`](Self::otherwise) said.
+    /// Queues the response to one request. When the queue is empty, [`otherwise`](Self::otherwise) applies.
     pub fn next(&self, answer: SinkResponse) {
         locked(&self.shared.state).next.push_back(answer);
     }
 
-    /// Answers so whenever nothing else was told; 200 with "ok" from the start.
+    /// Sets the response for requests without a queued one. It is 200 with "ok" at first.
     pub fn otherwise(&self, answer: SinkResponse) {
         locked(&self.shared.state).otherwise = answer;
     }
 
-    /// All requests so far, in the order they came.
+    /// All requests so far, in the order of arrival.
     pub fn requests(&self) -> Vec<Received> {
         locked(&self.shared.state).received.clone()
     }
 
-    /// Waits until `count` requests have come; panics after `patience`.
+    /// Waits until `count` requests have arrived. Panics after `patience`.
     pub fn wait_for(&self, count: usize, patience: Duration) -> Vec<Received> {
         let mut state = locked(&self.shared.state);
         self.shared.came.wait_while_for(&mut state, |state| state.received.len() < count, patience);
@@ -181,12 +181,12 @@ impl HttpSink {
         state.received.clone()
     }
 
-    /// Connections so far.
+    /// Number of connections so far.
     pub fn connections(&self) -> usize {
         self.server.connections()
     }
 
-    /// Cuts every open connection.
+    /// Closes all open connections.
     pub fn hang_up(&self) {
         self.server.hang_up();
     }
@@ -235,7 +235,7 @@ fn serve(stream: TcpStream, tls: Option<&Arc<ServerConfig>>, shared: &Shared) ->
     Ok(())
 }
 
-/// The next request; none where the client is done.
+/// Reads the next request; none if the client has closed the connection.
 fn read(stream: &mut impl BufRead) -> io::Result<Option<Received>> {
     let mut line = String::new();
     if stream.read_line(&mut line)? == 0 {

@@ -1,4 +1,4 @@
-//! Jobs that check in again and again, each on a thread of its own.
+//! Jobs that check in repeatedly, each in a thread of its own.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,18 +10,19 @@ use serde_json::json;
 use crate::client::Client;
 use crate::process::Server;
 
-/// How often a job checks in.
+/// Interval of a job's check-ins.
 const EVERY: Duration = Duration::from_millis(700);
 
-/// Jobs that go on until they are stopped or dropped.
+/// Running jobs. They end when stopped or dropped.
 pub struct Jobs {
     stop: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl Jobs {
-    /// Makes a reservation `shop/NAME` for each of `names` at the first ingest (every two seconds, a second of grace, told to `hook`), and
-    /// starts them. Each check-in goes to the first of `ingests` that takes it.
+    /// Makes a reservation `shop/NAME` for each of `names` at the first ingest (a period of two seconds, a grace of
+    /// one second, notifying `hook`) and starts the jobs. Each check-in goes to the first of `ingests` that accepts
+    /// it.
     pub fn start(ingests: &[&Server], names: &[String]) -> Self {
         let client = Client::default();
         for name in names {
@@ -41,7 +42,7 @@ impl Jobs {
                 let (client, headers) = (Client::default(), [("content-type", "application/json")]);
                 let body = json!({ "app": "shop", "component": name }).to_string();
                 while !stop.load(Ordering::SeqCst) {
-                    // An error is the end of a server, by which a test may mean something.
+                    // An error means that a server was stopped, which may be intended by the test.
                     let takes = |ingest: &String| {
                         let answer = client.send("POST", ingest, &headers, body.as_bytes());
                         answer.is_ok_and(|answer| answer.status == 200)
@@ -55,7 +56,7 @@ impl Jobs {
         Self { stop, threads }
     }
 
-    /// Has them end, and waits for it.
+    /// Ends the jobs and waits for their threads.
     pub fn stop(mut self) {
         self.stop.store(true, Ordering::SeqCst);
         for thread in self.threads.drain(..) {

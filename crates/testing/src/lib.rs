@@ -1,7 +1,7 @@
-//! Real parts for tests: servers that record what reaches them and answer as they are told.
+//! Real components for tests: servers that record what they receive and respond as the test tells them.
 //!
-//! Only a dev-dependency of other crates. Nothing here imitates Innkeeper; it stands where the outside world
-//! would. A part that cannot be started panics: the test that asked for it cannot go on.
+//! Other crates use this only as a dev-dependency. Nothing here imitates Innkeeper; it replaces the outside world. A
+//! component that cannot be started panics, because the test cannot continue.
 //!
 //! - [`database`]: a Postgres database or an SQLite file of the test's own;
 //! - [`http_sink`]: an HTTP server for what webhooks, Slack and PagerDuty are sent;

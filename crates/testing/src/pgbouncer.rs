@@ -1,4 +1,4 @@
-//! A real PgBouncer in transaction mode before a Postgres server.
+//! A real PgBouncer in transaction mode in front of a Postgres server.
 
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -8,10 +8,10 @@ use diesel::sql_types::Text;
 use diesel::{PgConnection, QueryableByName, RunQueryDsl, sql_query};
 use tempfile::TempDir;
 
-/// Where Debian puts it.
+/// The program's path in Debian.
 const PROGRAM: &str = "/usr/sbin/pgbouncer";
 
-/// The pooler; stopped when dropped.
+/// The pooler. Stopped when dropped.
 pub struct PgBouncer {
     child: Child,
     directory: TempDir,
@@ -19,7 +19,8 @@ pub struct PgBouncer {
 }
 
 impl PgBouncer {
-    /// One with `pool_size` connections to the database of `url`, whose server has its socket file in a directory, as those of tests do.
+    /// Starts a pooler with `pool_size` connections to the database of `url`, whose server must listen on a Unix
+    /// socket, as those of tests do.
     pub fn before(url: &str, pool_size: u32) -> Self {
         let (_, rest) = url.split_once('@').expect("an address with a user");
         let (host, database) = rest.split_once('/').expect("an address with a database");
@@ -37,7 +38,7 @@ impl PgBouncer {
         write("ini", &config);
         write("users", "\"innkeeper\" \"\"\n");
         let mut command = match crate::cluster::is_root() {
-            // It refuses to run as root.
+            // PgBouncer refuses to run as root.
             true => {
                 let owned = Command::new("chown").args(["-R", "nobody", &place.to_string()]).status();
                 assert!(owned.is_ok_and(|status| status.success()), "chown");
@@ -65,13 +66,13 @@ impl PgBouncer {
         bouncer
     }
 
-    /// The address of the database by way of it.
+    /// The database's URL through the pooler.
     pub fn url(&self) -> String {
         let place = self.directory.path().display().to_string().replace('/', "%2F");
         format!("postgres://innkeeper@{place}:6432/{}", self.database)
     }
 
-    /// What `sql` finds in its first row and column, by way of it.
+    /// Runs `sql` through the pooler and returns the text in the first row and column.
     pub fn text(&self, sql: &str) -> String {
         let mut connection = PgConnection::establish(&self.url()).expect("it answers");
         let found: Found = sql_query(format!(

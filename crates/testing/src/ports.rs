@@ -1,16 +1,16 @@
-//! Ports of this machine that no other test is given by accident: they lie below those that the system hands out to
-//! listeners at port 0 and to outgoing connections (from 32768 on, as Linux has it).
+//! Ports of this machine that no other test gets by accident. They are below the range from which Linux assigns ports
+//! to listeners on port 0 and to outgoing connections (from 32768).
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 
-/// The ports that are drawn from.
+/// The range from which ports are drawn.
 const OWN: std::ops::Range<u16> = 20_000..32_000;
 
-/// A port that nobody has, over TCP and UDP, for a server that is about to listen on it.
+/// A port that is free for TCP and UDP, for a server that will listen on it.
 ///
 /// # Panics
 ///
-/// When none of a thousand is free.
+/// If none of a thousand ports is free.
 pub fn free_port() -> u16 {
     let is_free = |port: &u16| {
         let address = (Ipv4Addr::LOCALHOST, *port);
@@ -19,22 +19,21 @@ pub fn free_port() -> u16 {
     std::iter::repeat_with(|| fastrand::u16(OWN)).take(1000).find(is_free).expect("a free port")
 }
 
-/// A port of 127.0.0.1 that refuses connections for as long as this test program runs: it is taken, and nobody
-/// listens on it.
+/// A port of 127.0.0.1 that refuses connections while this test program runs: it is bound, but nobody listens on it.
 ///
 /// # Panics
 ///
-/// When no port can be had.
+/// If no port can be bound.
 pub fn closed_port() -> u16 {
     use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with};
 
-    // No process that the test starts inherits it.
+    // Child processes do not inherit the socket.
     let taken =
         socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None).expect("a socket");
     let port = std::iter::repeat_with(free_port)
         .take(100)
         .find(|port| bind(&taken, &SocketAddr::from((Ipv4Addr::LOCALHOST, *port))).is_ok());
-    // Open until the program ends.
+    // The socket stays open until the program ends.
     std::mem::forget(taken);
     port.expect("a port that can be taken")
 }

@@ -1,4 +1,4 @@
-//! Innkeeper's own programs as real processes: started from the build's directory, stopped or killed at will.
+//! Runs Innkeeper's own programs as real processes, which a test can stop and kill.
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -12,16 +12,16 @@ use innkeeper_core::process_stat::ProcessStat;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use tempfile::TempDir;
 
-/// How long a process may take for what it is asked, on a busy machine.
+/// Time limit for a process to do what the test asks, on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
-/// How long what it printed last may be on its way.
+/// Longest wait for the last output of a process that has ended.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
-/// A running program of Innkeeper, in a directory of its own. Killed when dropped.
+/// A running program of Innkeeper in a directory of its own. Killed when dropped.
 pub struct Server {
     child: Child,
     log: Arc<Log>,
-    /// What reads its two streams into the log.
+    /// The threads that copy its two output streams into the log.
     readers: [JoinHandle<()>; 2],
     directory: TempDir,
 }
@@ -38,7 +38,7 @@ impl Log {
     }
 }
 
-/// What the system says of a process; none where it is gone.
+/// The content of `/proc/PID/stat`; none if the process is gone.
 pub fn stat(pid: u32) -> Option<ProcessStat> {
     ProcessStat::parse(&std::fs::read(format!("/proc/{pid}/stat")).ok()?)
 }
@@ -56,7 +56,7 @@ pub fn program(name: &str) -> PathBuf {
     path
 }
 
-/// A command that runs a program of this build in `directory`, with nothing of Innkeeper's in its environment.
+/// A command that runs a program of this build in `directory`, without any of Innkeeper's environment variables.
 pub fn command(name: &str, directory: &std::path::Path) -> Command {
     let mut command = Command::new(program(name));
     command.current_dir(directory).stdin(Stdio::null());
@@ -73,7 +73,7 @@ impl Server {
         Self::start_in(directory, name, config, arguments)
     }
 
-    /// The same with these variables in its environment.
+    /// Like [`Self::start`], with these environment variables.
     pub fn start_with(variables: &[(&str, &str)], name: &str, config: &str, arguments: &[&str]) -> Self {
         let directory = TempDir::new().expect("a temporary directory");
         let mut command = command(name, directory.path());
@@ -81,7 +81,7 @@ impl Server {
         Self::spawn(directory, command, config, arguments)
     }
 
-    /// The same within a network namespace (`ip netns`), which takes root.
+    /// Like [`Self::start`], within a network namespace (`ip netns`). Requires root.
     pub fn start_within(namespace: &str, name: &str, config: &str, arguments: &[&str]) -> Self {
         let directory = TempDir::new().expect("a temporary directory");
         let mut command = Command::new("ip");
@@ -93,7 +93,7 @@ impl Server {
         Self::spawn(directory, command, config, arguments)
     }
 
-    /// The same as a user of its own, `user`, who may have so many threads at once; takes root.
+    /// Like [`Self::start`], as the user id `user` with a limit of `most` threads. Requires root.
     pub fn start_with_threads(user: u32, most: usize, name: &str, config: &str, arguments: &[&str]) -> Self {
         let directory = TempDir::new().expect("a temporary directory");
         std::os::unix::fs::chown(directory.path(), Some(user), None).expect("it takes root");
@@ -107,7 +107,7 @@ impl Server {
         Self::spawn(directory, command, config, arguments)
     }
 
-    /// The same in a directory that exists, as after a restart (see [`Server::into_directory`]).
+    /// Like [`Self::start`], in an existing directory, as after a restart (see [`Server::into_directory`]).
     pub fn start_in(directory: TempDir, name: &str, config: &str, arguments: &[&str]) -> Self {
         let command = command(name, directory.path());
         Self::spawn(directory, command, config, arguments)
@@ -130,17 +130,17 @@ impl Server {
         Self { child, log, readers, directory }
     }
 
-    /// Waits until the log has `text`; panics with the whole log if it does not come.
+    /// Waits until the log contains `text`. Panics with the whole log if it does not appear.
     pub fn wait_for_log(&self, text: &str) {
         self.wait_for(text, |log| log.contains(text).then_some(()));
     }
 
-    /// Everything it has printed so far, both streams.
+    /// Everything it has printed so far, on both streams.
     pub fn log(&self) -> String {
         self.log.text().clone()
     }
 
-    /// The address it listens on, once it does (configure port 0).
+    /// The address on which it listens. Waits until it does (configure port 0).
     pub fn address(&self) -> SocketAddr {
         self.wait_for("listening on http://", |log| {
             let (_, rest) = log.split_once("listening on http://")?;
@@ -148,7 +148,7 @@ impl Server {
         })
     }
 
-    /// The URL of `path` on it.
+    /// The URL of `path` on this server.
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address())
     }
@@ -178,19 +178,19 @@ impl Server {
         assert!(status.success(), "signal {name}");
     }
 
-    /// SIGKILL, and waits for the end.
+    /// Kills the process (SIGKILL) and waits for its end.
     pub fn kill(&mut self) {
         self.child.kill().expect("it can be killed");
         self.child.wait().expect("it ends");
     }
 
-    /// SIGTERM, and waits for the end at most `bound`.
+    /// Terminates the process (SIGTERM) and waits for its end, at most `bound`.
     pub fn terminate(&mut self, bound: Duration) -> ExitStatus {
         self.signal("TERM");
         self.wait_for_end(bound)
     }
 
-    /// Whether it has ended.
+    /// Whether the process has ended.
     pub fn has_ended(&mut self) -> bool {
         let ended = self.child.try_wait().expect("its state is known").is_some();
         if ended {
@@ -199,8 +199,8 @@ impl Server {
         ended
     }
 
-    /// Waits until the log has the last words of a process that has ended. A child that it left behind may hold its streams open; that is not
-    /// waited for.
+    /// Waits until the log contains the last output of a process that has ended. Does not wait for a child that was
+    /// left behind and holds the streams open.
     fn wait_for_whole_log(&self) {
         let end = Instant::now() + LAST_WORDS;
         while !self.readers.iter().all(JoinHandle::is_finished) && Instant::now() < end {
@@ -208,7 +208,7 @@ impl Server {
         }
     }
 
-    /// Waits for its end at most `bound`.
+    /// Waits for the end of the process, at most `bound`.
     pub fn wait_for_end(&mut self, bound: Duration) -> ExitStatus {
         let end = Instant::now() + bound;
         loop {
@@ -221,14 +221,14 @@ impl Server {
         }
     }
 
-    /// Kills it, and hands over its directory for a restart.
+    /// Kills the process and returns its directory for a restart.
     pub fn into_directory(mut self) -> TempDir {
         let _ = self.child.kill();
         let _ = self.child.wait();
         std::mem::replace(&mut self.directory, TempDir::new().expect("a temporary directory"))
     }
 
-    /// The directory it runs in.
+    /// The directory in which it runs.
     pub fn directory(&self) -> &std::path::Path {
         self.directory.path()
     }

@@ -1,4 +1,4 @@
-//! A TCP proxy before Postgres that passes everything on, or swallows it: connections stay open, and nothing arrives.
+//! A TCP proxy in front of Postgres that forwards everything, or discards it while connections stay open.
 
 use std::io::{Read, Write};
 use std::net::Shutdown;
@@ -9,14 +9,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::tcp_server::TcpServer;
 
-/// The proxy; gone when dropped.
+/// The proxy. Stopped when dropped.
 pub struct SwallowingProxy {
     server: TcpServer,
     swallows: Arc<AtomicBool>,
 }
 
 impl SwallowingProxy {
-    /// A proxy before the server of `url`, which names a directory with its socket file, as those of tests do.
+    /// Starts a proxy in front of the server of `url`, which must name a directory with a Unix socket, as those of
+    /// tests do.
     pub fn before(url: &str) -> Self {
         let socket = socket_of(url);
         let swallows = Arc::<AtomicBool>::default();
@@ -36,7 +37,7 @@ impl SwallowingProxy {
         Self { server, swallows }
     }
 
-    /// The address of `url` by way of this proxy.
+    /// The database `url` through this proxy.
     pub fn url(&self, url: &str) -> String {
         let (_, rest) = url.split_once("://").expect("an address with a scheme");
         let (authority, database) = rest.split_once('/').expect("an address with a database");
@@ -44,12 +45,12 @@ impl SwallowingProxy {
         format!("postgres://{user}@127.0.0.1:{}/{database}", self.server.port())
     }
 
-    /// Whether from now on all bytes are swallowed, either way.
+    /// Sets whether all bytes are discarded, in both directions.
     pub fn swallow(&self, swallows: bool) {
         self.swallows.store(swallows, Ordering::SeqCst);
     }
 
-    /// Connections so far.
+    /// Number of connections so far.
     pub fn connections(&self) -> usize {
         self.server.connections()
     }
@@ -64,7 +65,7 @@ fn pump(mut from: impl Read, mut to: impl Write, swallows: &AtomicBool) {
     }
 }
 
-/// The socket file of a server's address.
+/// The socket file of a server's URL.
 fn socket_of(url: &str) -> PathBuf {
     let host = url.split_once('@').expect("an address with a user").1.split('/').next().unwrap_or_default();
     let directory = host.replace("%2F", "/").replace("%2f", "/");

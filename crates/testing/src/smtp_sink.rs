@@ -1,4 +1,4 @@
-//! A mail server over real TLS that records every mail and replies as it is told.
+//! A mail server with real TLS that records every mail and replies as the test tells it.
 //!
 //! ```
 //! use innkeeper_testing::certificates::Authority;
@@ -22,7 +22,7 @@ use rustls::ServerConfig;
 
 use crate::tcp_server::{TcpServer, locked};
 
-/// A point of the conversation at which the server can be told what to do.
+/// A step of the SMTP conversation at which a test can set the reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Step {
     /// The greeting.
@@ -43,44 +43,45 @@ pub enum Step {
     End,
 }
 
-/// What the server does at a [`Step`].
+/// The reaction of the server at a [`Step`].
 #[derive(Debug, Clone)]
 pub enum Reply {
-    /// Says this line, and takes nothing. After a code of 421 it closes.
+    /// Replies with this line and does not accept the step. Closes the connection after a code of 421.
     Say(String),
-    /// Closes without a reply. At [`Step::End`] the mail was taken: only its confirmation is lost.
+    /// Closes the connection without a reply. At [`Step::End`] the mail was accepted, and only the confirmation is
+    /// lost.
     Cut,
-    /// Never replies. At [`Step::End`] the mail was taken.
+    /// Never replies. At [`Step::End`] the mail was accepted.
     Hang,
-    /// Says this 20 times a second, without end. At [`Step::End`] the mail was taken.
+    /// Sends this text 20 times a second, without end. At [`Step::End`] the mail was accepted.
     Drip(&'static str),
 }
 
 impl Reply {
-    /// Says `line`: a code and a text.
+    /// Replies with `line`: a code and a text.
     pub fn say(line: &str) -> Self {
         Self::Say(line.to_owned())
     }
 }
 
-/// A mail that was taken.
+/// An accepted mail.
 #[derive(Debug, Clone)]
 pub struct ReceivedMail {
     /// The envelope's sender.
     pub from: String,
     /// The envelope's recipients.
     pub to: Vec<String>,
-    /// The message as it came, dots unstuffed, lines ending in `\r\n`.
+    /// The message as received, with dots unstuffed and lines that end in `\r\n`.
     pub raw: Vec<u8>,
-    /// The user that had logged in.
+    /// The authenticated user.
     pub user: Option<String>,
-    /// Whether it came over TLS.
+    /// Whether it was received over TLS.
     pub encrypted: bool,
-    /// The number of its connection, from 1.
+    /// The number of the connection, from 1.
     pub connection: usize,
 }
 
-/// The server; it ends when it is dropped.
+/// The server. Stopped when dropped.
 pub struct SmtpSink {
     server: TcpServer,
     shared: Arc<Shared>,
@@ -110,17 +111,17 @@ struct State {
 }
 
 impl SmtpSink {
-    /// A server without encryption.
+    /// Starts a server without TLS.
     pub fn plain() -> Self {
         Self::start(Encryption::None)
     }
 
-    /// A server that takes mail only after STARTTLS.
+    /// Starts a server that accepts mail only after STARTTLS.
     pub fn starttls(config: Arc<ServerConfig>) -> Self {
         Self::start(Encryption::StartTls(config))
     }
 
-    /// A server that speaks TLS from the first byte.
+    /// Starts a server that uses TLS from the first byte.
     pub fn implicit(config: Arc<ServerConfig>) -> Self {
         Self::start(Encryption::Implicit(config))
     }
@@ -131,29 +132,29 @@ impl SmtpSink {
         let server = TcpServer::start({
             let shared = Arc::clone(&shared);
             move |stream, number| {
-                // An error is the client's end of the connection.
+                // An error means that the client has closed the connection.
                 let _ = conversation::hold(stream, number, &shared);
             }
         });
         Self { server, shared }
     }
 
-    /// The same server, taking mail only from this user.
+    /// Accepts mail only from this user.
     #[must_use]
     pub fn with_login(self, user: &str, password: &str) -> Self {
         locked(&self.shared.state).login = Some((user.to_owned(), password.to_owned()));
         self
     }
 
-    /// The same server, offering these ways to log in; `PLAIN LOGIN` from the start.
+    /// Sets the offered login mechanisms. The default is `PLAIN LOGIN`.
     #[must_use]
     pub fn with_mechanisms(self, mechanisms: &str) -> Self {
         mechanisms.clone_into(&mut locked(&self.shared.state).mechanisms);
         self
     }
 
-    /// The same server behind somebody who writes `lines` after its answer at this step, in the same breath: [`Step::Hello`] or
-    /// [`Step::StartTls`], before the connection is encrypted.
+    /// Simulates an attacker who adds `lines` to the server's reply in the same packet, before the connection is
+    /// encrypted. The step is [`Step::Hello`] or [`Step::StartTls`].
     #[must_use]
     pub fn with_injected(self, step: Step, lines: &[&str]) -> Self {
         let text = lines.iter().map(|line| format!("{line}\r\n")).collect();
@@ -161,17 +162,17 @@ impl SmtpSink {
         self
     }
 
-    /// Where it listens, on 127.0.0.1.
+    /// The port on which it listens, at 127.0.0.1.
     pub fn port(&self) -> u16 {
         self.server.port()
     }
 
-    /// Does this once at the step, after what was told before.
+    /// Queues a reply for the step. It is used once, after replies that were queued before.
     pub fn next(&self, step: Step, reply: Reply) {
         locked(&self.shared.state).next.entry(step).or_default().push_back(reply);
     }
 
-    /// Does this at the step every time, or with `None` what a server does.
+    /// Sets the reply for the step. `None` restores the usual behaviour.
     pub fn always(&self, step: Step, reply: Option<Reply>) {
         let always = &mut locked(&self.shared.state).always;
         match reply {
@@ -180,17 +181,17 @@ impl SmtpSink {
         };
     }
 
-    /// All mails taken so far, in the order they came.
+    /// All accepted mails so far, in the order of arrival.
     pub fn mails(&self) -> Vec<ReceivedMail> {
         locked(&self.shared.state).mails.clone()
     }
 
-    /// The mails that came whole and were refused at [`Step::End`].
+    /// The mails that were received completely and rejected at [`Step::End`].
     pub fn refused(&self) -> Vec<ReceivedMail> {
         locked(&self.shared.state).refused.clone()
     }
 
-    /// Waits until `count` mails have been taken; panics after `patience`.
+    /// Waits until `count` mails have been accepted. Panics after `patience`.
     pub fn wait_for(&self, count: usize, patience: Duration) -> Vec<ReceivedMail> {
         let mut state = locked(&self.shared.state);
         self.shared.came.wait_while_for(&mut state, |state| state.mails.len() < count, patience);
@@ -198,12 +199,12 @@ impl SmtpSink {
         state.mails.clone()
     }
 
-    /// Connections so far.
+    /// Number of connections so far.
     pub fn connections(&self) -> usize {
         self.server.connections()
     }
 
-    /// Cuts every open connection.
+    /// Closes all open connections.
     pub fn hang_up(&self) {
         self.server.hang_up();
     }

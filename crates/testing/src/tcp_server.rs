@@ -1,4 +1,4 @@
-//! A listener on a free port of this machine, with a thread for each connection; all end when it is dropped.
+//! A listener on a free port of this machine with a thread per connection. All of them end when it is dropped.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -43,12 +43,12 @@ impl TcpServer {
         self.address.port()
     }
 
-    /// Connections so far.
+    /// Number of connections so far.
     pub(crate) fn connections(&self) -> usize {
         self.shared.connections.load(Ordering::SeqCst)
     }
 
-    /// Cuts every open connection.
+    /// Closes all open connections.
     pub(crate) fn hang_up(&self) {
         for stream in locked(&self.shared.open).drain(..) {
             let _ = stream.shutdown(std::net::Shutdown::Both);
@@ -59,7 +59,7 @@ impl TcpServer {
 impl Drop for TcpServer {
     fn drop(&mut self) {
         self.shared.stop.store(true, Ordering::SeqCst);
-        // Wakes the listener, which then sees that it should stop.
+        // A connection wakes the listener, which then notices that it should stop.
         let _ = TcpStream::connect(self.address);
         if let Some(listening) = self.listening.take() {
             let _ = listening.join();
@@ -76,7 +76,7 @@ where
         if shared.stop.load(Ordering::SeqCst) {
             return;
         }
-        // Each line of a conversation leaves at once.
+        // Send each line without delay.
         let _ = stream.set_nodelay(true);
         if let Ok(copy) = stream.try_clone() {
             locked(&shared.open).push(copy);
@@ -86,7 +86,7 @@ where
         thread::spawn(move || {
             let copy = stream.try_clone();
             serve(stream, number);
-            // The list above holds a copy: only a shutdown ends the connection for the other side.
+            // `open` holds a copy of the socket, so only a shutdown ends the connection for the client.
             if let Ok(copy) = copy {
                 let _ = copy.shutdown(std::net::Shutdown::Both);
             }
@@ -94,7 +94,7 @@ where
     }
 }
 
-/// Reads on until the other side, or the end of the server, closes the connection.
+/// Reads until the client or the end of the server closes the connection.
 pub(crate) fn hang(stream: &mut dyn Stream) {
     let mut buffer = [0; 1024];
     while let Ok(1..) = stream.read(&mut buffer) {}

@@ -1,4 +1,4 @@
-//! Calls of the management API, for people and scripts: any method, any body, and the answer whole.
+//! Calls of the management API for the commands: any method and body; the response is returned whole.
 
 use std::time::{Duration, Instant};
 
@@ -8,38 +8,39 @@ use url::Url;
 
 use super::{Api, ApiTrouble, bounded_wait, place, refused, unanswered};
 
-/// No list, page or set is longer, bytes.
+/// Largest response that is read, in bytes.
 const LARGEST: u64 = 64 * 1024 * 1024;
 
-/// A call of `path`, with its query.
+/// One request to the management API.
 #[derive(Debug, Clone)]
 pub struct Call<'c> {
     /// GET, POST, PUT, PATCH or DELETE.
     pub method: Method,
-    /// Below the address of the API: `/api/v1/reservations`.
+    /// Path at the address of the API, for example `/api/v1/reservations`.
     pub path: &'c str,
-    /// Names and values of the query.
+    /// Names and values of the query string.
     pub query: Vec<(&'c str, &'c str)>,
-    /// What is sent, and of which type.
+    /// Content type and body of the request.
     pub body: Option<(&'c str, String)>,
-    /// The type of answer that is wanted.
+    /// Content type that the response should have.
     pub accept: &'c str,
 }
 
 impl<'c> Call<'c> {
-    /// One without a body.
+    /// A request without a body.
     pub fn new(method: Method, path: &'c str) -> Self {
         Self { method, path, query: Vec::new(), body: None, accept: "application/json" }
     }
 
-    /// One with a JSON body.
+    /// A request with a JSON body.
     pub fn json(method: Method, path: &'c str, body: &Value) -> Self {
         Self { body: Some(("application/json", body.to_string())), ..Self::new(method, path) }
     }
 }
 
 impl Api {
-    /// The address at which the management API is: in a split deployment another than the server's.
+    /// The address of the call at the management API, which a split deployment serves at another address than
+    /// check-ins.
     fn managing(&self, call: &Call<'_>) -> Result<Url, ApiTrouble> {
         let mut url = self.address(self.api.as_ref(), call.path)?;
         if !call.query.is_empty() {
@@ -48,10 +49,10 @@ impl Api {
         Ok(url)
     }
 
-    /// Makes the call and gives back what is answered, as text. Redirects are told, and not followed.
+    /// Makes the call within `patience` and returns the body of the response as text. A redirect is an error.
     ///
     /// # Errors
-    /// What came of it instead.
+    /// [`ApiTrouble`] says why there is no response.
     pub fn call(&self, call: Call<'_>, patience: Duration) -> Result<String, ApiTrouble> {
         let (url, until) = (self.managing(&call)?, Instant::now() + patience);
         let mut request =
@@ -91,10 +92,10 @@ impl Api {
         }
     }
 
-    /// The same, with JSON as the answer.
+    /// Like [`Self::call`], but parses the response as JSON.
     ///
     /// # Errors
-    /// What came of it instead.
+    /// As for [`Self::call`], and [`ApiTrouble::Garbled`] if the response is not JSON.
     pub fn call_json(&self, call: Call<'_>, patience: Duration) -> Result<Value, ApiTrouble> {
         let url = self.managing(&call)?;
         let text = self.call(call, patience)?;

@@ -1,4 +1,5 @@
-//! Which of a host's addresses answers first: one that leads nowhere (IPv6 without a route) holds up nothing.
+//! Connects to the address of a host that answers first, so that an address without a route (often IPv6) delays
+//! nothing.
 
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::mpsc;
@@ -11,12 +12,12 @@ use ureq::http::Uri;
 use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::NextTimeout;
 
-/// The next address is tried when the one before has been silent for so long.
+/// The next address is tried if the one before has not answered within this time.
 const STAGGER: Duration = Duration::from_millis(200);
-/// How long all of them are waited for.
+/// Time limit for the whole race.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Looks a name up, and gives the address that answers first before the others.
+/// Resolves a name and puts the address that answers first in front of the others.
 #[derive(Debug, Default)]
 pub(super) struct RacingResolver {
     inner: DefaultResolver,
@@ -36,7 +37,7 @@ impl Resolver for RacingResolver {
         }
         let begun = Instant::now();
         let found = self.inner.resolve(uri, config, timeout)?;
-        // One family alone is tried in its order.
+        // Addresses of one family are tried in the order of the resolver.
         let mixed = found.iter().any(SocketAddr::is_ipv4) && found.iter().any(SocketAddr::is_ipv6);
         if !mixed {
             return Ok(found);
@@ -52,14 +53,14 @@ impl Resolver for RacingResolver {
     }
 }
 
-/// An address that needs no looking up.
+/// The address in `uri`, if its host is an IP address and not a name.
 fn literal(uri: &Uri) -> Option<SocketAddr> {
     let host = uri.host()?.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().ok()?;
     let usual = if uri.scheme_str() == Some("https") { 443 } else { 80 };
     Some(SocketAddr::new(host, uri.port_u16().unwrap_or(usual)))
 }
 
-/// The two families in turn, the one that the system prefers first.
+/// The addresses with the two families alternating; the family that the system prefers comes first.
 fn alternating(found: &[SocketAddr]) -> Vec<SocketAddr> {
     let prefers_v6 = found.first().is_some_and(SocketAddr::is_ipv6);
     let (preferred, other): (Vec<SocketAddr>, Vec<SocketAddr>) =
@@ -68,7 +69,7 @@ fn alternating(found: &[SocketAddr]) -> Vec<SocketAddr> {
     (0..longest).flat_map(|n| [preferred.get(n), other.get(n)]).flatten().copied().collect()
 }
 
-/// The first address to which a connection can be made.
+/// The first address that accepts a connection.
 fn race(addresses: &[SocketAddr], patience: Duration) -> Option<SocketAddr> {
     let until = Instant::now() + patience;
     let (tell, told) = mpsc::channel();
@@ -83,7 +84,7 @@ fn race(addresses: &[SocketAddr], patience: Duration) -> Option<SocketAddr> {
             open += 1;
             thread::spawn(move || {
                 let is_there = TcpStream::connect_timeout(&address, left).is_ok();
-                // Whoever asked may have its answer already.
+                // The receiver may be gone, because another address has won already.
                 let _ = tell.send(is_there.then_some(address));
             });
         } else if open == 0 {
@@ -93,7 +94,7 @@ fn race(addresses: &[SocketAddr], patience: Duration) -> Option<SocketAddr> {
         let wait = if next.len() > 0 { left.min(STAGGER) } else { left };
         match told.recv_timeout(wait) {
             Ok(Some(address)) => return Some(address),
-            // Refused: the next one at once.
+            // The connection was refused: try the next address at once.
             Ok(None) => open -= 1,
             Err(_) if left.is_zero() || next.len() == 0 => return None,
             Err(_) => {}
@@ -129,7 +130,7 @@ mod tests {
         let port = innkeeper_testing::ports::free_port();
         let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
         let good = listener.local_addr().unwrap();
-        // A full backlog answers nobody: as silent as a route to nowhere.
+        // A listener with a full backlog does not answer, just as an address without a route.
         let silent = TcpListener::bind("127.0.0.2:0").unwrap();
         rustix::net::listen(&silent, 0).unwrap();
         let taken = silent.local_addr().unwrap();

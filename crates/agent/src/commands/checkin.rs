@@ -17,9 +17,9 @@ use crate::sender::{ReportOutcome, ReportSender, deliver};
 use crate::spool::{Destination, Spool, SpoolEntry};
 use crate::state::StateDirectory;
 
-/// The longest text that is read, bytes; the server keeps less.
+/// Longest notes that are read from standard input, in bytes. The server keeps fewer.
 const LARGEST: u64 = 64 * 1024;
-/// The server gets so long to answer, whatever `exec.max_delay` says.
+/// Shortest time that the server gets to answer, even if `exec.max_delay` is shorter.
 const LEAST: Duration = Duration::from_secs(2);
 
 // See `exec::options::Options`.
@@ -69,12 +69,12 @@ pub struct Options {
 }
 
 impl Options {
-    /// Whether nobody is there who would do it again.
+    /// Whether the command runs from a unit, where nobody would repeat it (`--keep`).
     pub fn is_unattended(&self) -> bool {
         self.keep
     }
 
-    /// Checks in, now or as soon as the server takes it. A mistake in the configuration keeps nothing out.
+    /// Checks in now, or later as soon as the server accepts it. Problems in the configuration are only logged.
     pub fn check_in_unattended(self, overrides: &Overrides) -> u8 {
         let done = self.report().and_then(|report| {
             let entry =
@@ -113,7 +113,7 @@ impl Options {
     }
 }
 
-/// Puts the entry into the spool, and sends that; where there is no disk for it, the entry alone.
+/// Puts the entry into the spool and sends what waits there. If the spool cannot be used, sends the entry directly.
 fn unattended(entry: SpoolEntry, loaded: Loaded) -> Result<u8, String> {
     let Loaded { config, problems, .. } = loaded;
     let state = StateDirectory::open(config.state.as_deref());
@@ -189,7 +189,7 @@ fn standard_input() -> Result<String, Failure> {
     Ok(String::from_utf8_lossy(&bytes).replace('\0', "\u{FFFD}"))
 }
 
-/// Keeps the check-in in the spool, from where it goes out later with its own time.
+/// Puts the check-in into the spool. It is sent later and keeps the time at which it happened.
 fn keep(desk: &Desk, entry: SpoolEntry, trouble: &ApiTrouble) -> Result<u8, Failure> {
     let kept = StateDirectory::open(desk.config.state.as_deref()).and_then(|state| {
         let spool = Spool::open(&state, desk.config.spool)?;

@@ -9,7 +9,7 @@ use ureq::http::Method;
 use super::{Desk, Failure, PATIENCE, exit, say, say_json, table};
 use crate::api::Call;
 
-/// The longest set that is read, bytes.
+/// Largest file that is read, in bytes.
 const LARGEST: u64 = 64 * 1024 * 1024;
 const TOML: &str = "application/toml";
 const JSON: &str = "application/json";

@@ -1,4 +1,4 @@
-//! `discover`: shows what is scheduled here, and puts the agent before it.
+//! `discover`: lists the jobs that are scheduled on this machine, and puts the agent in front of them.
 
 use std::path::{Path, PathBuf};
 
@@ -131,7 +131,7 @@ fn value(of: &impl serde::Serialize) -> Result<Value, Failure> {
     serde_json::to_value(of).map_err(|error| Failure::Wrong(error.to_string()))
 }
 
-/// Says what is left as it is, and why.
+/// Lists the entries that are not changed, with the reason for each.
 fn refused(found: &Inventory, refused: &[LeftAlone]) {
     for LeftAlone { entry, reason } in refused {
         if let Some(entry) = found.entries.get(*entry) {
@@ -140,7 +140,7 @@ fn refused(found: &Inventory, refused: &[LeftAlone]) {
     }
 }
 
-/// Makes the reservations of all that will report, or changes their schedules where these changed since.
+/// Makes the reservations of all entries that will report, and updates schedules that have changed.
 fn make_reservations(
     desk: &Desk,
     state: &StateDirectory,
@@ -159,7 +159,7 @@ fn make_reservations(
     Ok(())
 }
 
-/// Says what was done, and gives back what the program ends with.
+/// Prints what was done and returns the exit status of the program.
 fn told(options: &Options, outcomes: &[apply::ApplyOutcome], nothing: &str) -> u8 {
     match options.json {
         true => say_json(&json!({ "outcomes": outcomes })),

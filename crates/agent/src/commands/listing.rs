@@ -35,7 +35,7 @@ pub struct Options {
 }
 
 pub(super) fn run(desk: &Desk, options: Options) -> Result<u8, Failure> {
-    // The table's first column has both names.
+    // The first column of the table shows `APP/COMPONENT`, so that form is accepted here, too.
     let (app, text) = match options.text.as_deref().and_then(|text| text.split_once('/')) {
         Some((app, text)) if options.app.is_none() => (Some(app.to_owned()), Some(text.to_owned())),
         _ => (options.app, options.text),

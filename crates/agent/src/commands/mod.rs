@@ -1,7 +1,7 @@
-//! Commands for people and scripts: check in, make, change and look at reservations.
+//! Commands for people and scripts: check in, and make, change or show reservations.
 //!
-//! Each asks the server once, waits half a minute at most, writes a table for people or JSON for programs, and ends with
-//! a status that a script can use ([`exit`]).
+//! Each command asks the server once, with a timeout of half a minute. It prints a table, or JSON for programs, and
+//! ends with an exit status that a script can use ([`exit`]).
 
 mod checkin;
 mod declared;
@@ -22,20 +22,20 @@ use crate::api::{Api, ApiTrouble, Call};
 use crate::config::{self, Config, Loaded, Overrides};
 use crate::report::Names;
 
-/// How long an answer is waited for.
+/// Timeout of a request.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What a command ends with, beside 0 for done.
+/// Exit statuses beside 0 for success.
 pub mod exit {
-    /// The job is down, or the set is other than what it is compared with.
+    /// The job is down, or the set of reservations differs from the file.
     pub const NO: u8 = 1;
-    /// What was given cannot be taken, or the answer cannot be read.
+    /// The arguments or the server's answer are invalid.
     pub const WRONG: u8 = 2;
-    /// There is no such reservation.
+    /// The reservation does not exist.
     pub const UNKNOWN: u8 = 4;
-    /// The token may not do it, or there is none.
+    /// The token is missing or lacks the permission.
     pub const FORBIDDEN: u8 = 5;
-    /// The server cannot be asked just now; the same will do later.
+    /// The server cannot be reached now; the same command may succeed later.
     pub const LATER: u8 = 75;
 }
 
@@ -65,14 +65,14 @@ pub enum Command {
     Discover(discover::Options),
 }
 
-/// Why a command did not do what it was to do.
+/// Why a command failed.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// What was given is wrong.
+    /// The arguments or the configuration are invalid.
     Wrong(String),
-    /// There is no reservation of these names.
+    /// The reservation does not exist.
     Unknown(Names),
-    /// The server was not asked, or refused.
+    /// The call to the server failed.
     Server(ApiTrouble),
 }
 
@@ -115,13 +115,13 @@ impl std::fmt::Display for Failure {
     }
 }
 
-/// What a command works with.
+/// The configuration and the client that every command uses.
 pub(crate) struct Desk {
     api: Api,
     config: Config,
 }
 
-/// Runs a command, and gives back what the program ends with.
+/// Runs a command and returns the exit status of the program.
 pub fn run(command: Command, overrides: &Overrides) -> u8 {
     let done = desk(overrides).map_err(Failure::Wrong).and_then(|desk| match command {
         Command::Checkin(options) => checkin::run(&desk, options),
@@ -144,8 +144,8 @@ pub fn run(command: Command, overrides: &Overrides) -> u8 {
     }
 }
 
-/// A command is done by a person who can mend the configuration, so nothing of it may be wrong; a file that is out of reach is
-/// told where another is used.
+/// Loads the configuration. A person runs these commands and can fix the configuration, so any problem is an error. A
+/// file that cannot be accessed is only reported if another file is used.
 fn desk(overrides: &Overrides) -> Result<Desk, String> {
     let Loaded { config, problems, is_only_passed_over, .. } = config::load(overrides);
     for problem in &problems {
@@ -158,7 +158,7 @@ fn desk(overrides: &Overrides) -> Result<Desk, String> {
 }
 
 impl Desk {
-    /// The reservation of these names, as the API shows it.
+    /// The reservation with these names, as the API returns it.
     fn find(&self, names: &Names) -> Result<Value, Failure> {
         let (app, component) = (names.app.as_str(), names.component.as_str());
         let query = vec![("app", app), ("q", component)];
@@ -171,7 +171,7 @@ impl Desk {
         found.ok_or_else(|| Failure::Unknown(names.clone()))
     }
 
-    /// Gives the reservations that fit this query to `take`, one by one, for as long as it wants more.
+    /// Passes the reservations that match the query to `take`, one by one, until `take` returns false.
     fn pages(&self, query: Vec<(&str, &str)>, mut take: impl FnMut(Value) -> bool) -> Result<(), Failure> {
         let mut cursor: Option<String> = None;
         loop {
@@ -196,12 +196,12 @@ impl Desk {
     }
 }
 
-/// Writes to standard output. A reader that went away is no failure.
+/// Prints to standard output. It is not an error if the reader has closed the pipe.
 pub(crate) fn say(text: &str) {
     let _ = writeln!(std::io::stdout(), "{text}");
 }
 
-/// Writes JSON for programs.
+/// Prints indented JSON.
 pub(crate) fn say_json(value: &Value) {
     say(&serde_json::to_string_pretty(value).unwrap_or_else(|_| value.to_string()));
 }

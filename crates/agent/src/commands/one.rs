@@ -1,4 +1,4 @@
-//! `show`, `snooze`, `resume` and `checkout`: one reservation by its names.
+//! `show`, `snooze`, `resume` and `checkout`: commands for one reservation.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,9 +12,9 @@ use super::{Desk, Failure, PATIENCE, exit, say, say_json, table};
 use crate::api::{ApiTrouble, Call};
 use crate::report::Names;
 
-/// How often a job is looked at that is waited for.
+/// How often `show --wait` polls the job's state.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
-/// States in which somebody has to do something.
+/// States in which somebody has to act.
 const DOWN: [&str; 2] = ["down", "overdue"];
 
 // See `exec::options::Options`.
@@ -88,17 +88,17 @@ pub(super) fn show(desk: &Desk, options: ShowOptions) -> Result<u8, Failure> {
     Ok(status)
 }
 
-/// The figures of a reservation, for people.
+/// The figures of a reservation, formatted for people.
 #[derive(Debug, Default)]
 struct Measured {
-    /// The last value of each.
+    /// The last value of each figure.
     last: String,
-    /// How each clause stands, a line for each.
+    /// The state of each clause of `expect`, one per line.
     expects: String,
 }
 
 impl Measured {
-    /// As far as the server tells them: what else is to be shown is there.
+    /// Asks the server for the figures. An error leaves them out, because the rest of the output does not need them.
     fn of(desk: &Desk, one: &Value) -> Self {
         let clauses = Self { last: String::new(), expects: table::text(&one["expect"]) };
         let Some(id) = one["id"].as_i64() else { return clauses };
@@ -111,25 +111,25 @@ impl Measured {
             Err(ApiTrouble::Unreachable { .. } | ApiTrouble::TimedOut { .. } | ApiTrouble::Busy { .. }) => {
                 clauses
             }
-            // An older server, or a role that has no such address.
+            // An older server, or a role without this route.
             Ok(_) | Err(_) => Self { last: of_history(desk, id), ..clauses },
         }
     }
 }
 
-/// The last value of each figure; `values` has those of each, the latest last.
+/// The last value of each figure. `values` maps each name to its values, oldest first.
 fn last_values(values: &Value) -> String {
     let all = values.as_object().into_iter().flatten();
     let last = all.filter_map(|(name, values)| Some((name, &values.as_array()?.last()?["value"])));
     last.map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(", ")
 }
 
-/// The clauses, and how each stands.
+/// The clauses with the state of each.
 fn each_clause(clauses: &Value) -> String {
     let said = |one: &Value| {
         let (clause, says) = (table::text(&one["clause"]), table::text(&one["says"]));
         match one["state"].as_str() {
-            // It names the clause.
+            // The text names the clause already.
             Some("broken") => format!("broken: {says}"),
             _ => format!("{clause}: {says}"),
         }
@@ -137,7 +137,7 @@ fn each_clause(clauses: &Value) -> String {
     clauses.as_array().into_iter().flatten().map(said).collect::<Vec<_>>().join("\n")
 }
 
-/// The figures of the latest check-in that had some.
+/// The figures of the latest check-in that carried any.
 fn of_history(desk: &Desk, id: i64) -> String {
     let path = format!("/api/v1/reservations/{id}/check-ins");
     let call = Call { query: vec![("limit", "20")], ..Call::new(Method::GET, &path) };

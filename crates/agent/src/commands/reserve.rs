@@ -1,4 +1,4 @@
-//! `reserve`: makes a reservation, or changes of it what the command line names.
+//! `reserve`: makes a reservation, or changes the fields that the command line names.
 
 use innkeeper_core::duration;
 use innkeeper_core::reminders::Reminders;
@@ -97,7 +97,7 @@ pub(super) fn run(desk: &Desk, options: &Options) -> Result<u8, Failure> {
             reserved.changes.iter().for_each(|change| say(&format!("{names}: {change}")));
             reserved.warning.iter().for_each(|warning| say(&format!("warning: {warning}")));
             say(&format!("{names} is reserved"));
-            // Not all of what was asked for is done.
+            // The server did not accept every field as requested.
             Ok(if reserved.changes.is_empty() { 0 } else { exit::WRONG })
         }
         Err(ApiTrouble::Refused { status: 400, why, .. }) if why.contains("is missing") => {

@@ -1,11 +1,11 @@
-//! Tables without lines, as `ps` writes them, and instants in this machine's time.
+//! Plain tables without borders, as `ps` prints them, and instants in this machine's time zone.
 
 use chrono::{DateTime, Local};
 use comfy_table::presets::NOTHING;
 use comfy_table::{ContentArrangement, Table};
 use serde_json::Value;
 
-/// A table of these rows under these headings.
+/// Formats `rows` as a table below `headings`.
 pub fn of(headings: &[&str], rows: &[Vec<String>]) -> String {
     let mut table = Table::new();
     table.load_preset(NOTHING).set_content_arrangement(ContentArrangement::Disabled);
@@ -20,7 +20,7 @@ pub fn of(headings: &[&str], rows: &[Vec<String>]) -> String {
     table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
 }
 
-/// A text of the answer; nothing where there is none.
+/// A value of the response as text; empty if it is null.
 pub fn text(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
@@ -30,7 +30,7 @@ pub fn text(value: &Value) -> String {
     }
 }
 
-/// An instant in this machine's time; nothing where there is none.
+/// An instant in this machine's time zone; empty if there is none.
 pub fn instant(value: &Value) -> String {
     let given = value.as_str().unwrap_or_default();
     match DateTime::parse_from_rfc3339(given) {
@@ -39,7 +39,7 @@ pub fn instant(value: &Value) -> String {
     }
 }
 
-/// What a terminal would obey is shown as a blank.
+/// Replaces control characters, which a terminal would obey, by blanks.
 pub fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

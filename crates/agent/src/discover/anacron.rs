@@ -1,32 +1,32 @@
-//! Anacron's table: `PERIOD DELAY NAME COMMAND`, where only the date counts.
+//! Parses anacron's table: `PERIOD DELAY NAME COMMAND`. Anacron compares only dates, not times.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::crontab::lines;
 
-/// A line that runs something.
+/// A job of the table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AnacronJob {
-    /// From 1 on.
+    /// Line number, from 1.
     pub line: usize,
-    /// The command's bytes.
+    /// Byte range of the command.
     pub command: Range<usize>,
-    /// The command goes on in the next line.
+    /// Whether the command continues in the next line.
     pub is_continued: bool,
-    /// Runs that many days after the last time.
+    /// Days between two runs.
     pub days: i64,
-    /// Minutes that it waits.
+    /// Delay before the start, in minutes.
     pub delay: i64,
-    /// The job's own name.
+    /// The name of the job.
     pub name: String,
-    /// What the lines above it have set.
+    /// The variables that the lines above have set.
     pub environment: BTreeMap<String, String>,
 }
 
 impl AnacronJob {
-    /// How much later than a whole number of days it may start: it waits, and runs within some hours of the
-    /// day.
+    /// How many minutes later than a whole number of days the job may start, because of its delay and the hours in
+    /// which anacron starts jobs.
     pub fn spread_minutes(&self) -> i64 {
         let number =
             |text: &str| text.trim().parse::<i64>().ok().filter(|number| (0..=10_000).contains(number));
@@ -36,13 +36,14 @@ impl AnacronJob {
             let (from, to) = text.split_once('-')?;
             Some(number(to)? - number(from)?)
         });
-        // Without a range it starts when the machine does.
+        // Without a range of hours, the job starts when the machine does.
         let hours = hours.filter(|hours| (0..=24).contains(hours)).unwrap_or(24);
         self.delay + random + hours * 60
     }
 }
 
-/// Its jobs, and the lines that anacron does not take, from 1 on, with the reason.
+/// Parses the table. Returns its jobs, and for each line that anacron does not accept its number (from 1) and the
+/// reason.
 pub fn read(bytes: &[u8]) -> (Vec<AnacronJob>, Vec<(usize, String)>) {
     let mut jobs = Vec::new();
     let mut problems = Vec::new();
@@ -89,7 +90,7 @@ fn job(text: &str) -> Option<Result<(i64, i64, String), String>> {
     let days = match period {
         "@daily" => 1,
         "@weekly" => 7,
-        // The longest that lies between two.
+        // The longest interval between two runs.
         "@monthly" => 31,
         "@yearly" | "@annually" => 366,
         _ if period.starts_with('@') => {
@@ -104,7 +105,7 @@ fn job(text: &str) -> Option<Result<(i64, i64, String), String>> {
     Some(Ok((days, delay, name.to_owned())))
 }
 
-/// Where the fourth word begins.
+/// Offset of the fourth word.
 fn command_at(line: &[u8]) -> usize {
     let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
     let mut at = 0;

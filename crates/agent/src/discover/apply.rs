@@ -1,5 +1,5 @@
-//! Makes planned changes: each is compared with what is there, has a backup, and appears as a whole or not at
-//! all.
+//! Applies planned changes. Each target is compared with the content that was planned for, is backed up, and is
+//! replaced atomically.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -19,17 +19,17 @@ use super::source::{WrapTarget, header, listed, spool_file};
 use super::{Inventory, naming};
 use crate::state::try_lock;
 
-/// So many backups of one table are kept.
+/// Most backups per table.
 const BACKUPS: usize = 5;
 
-/// What came of one change.
+/// The result of one change.
 #[derive(Debug, Serialize)]
 pub struct ApplyOutcome {
-    /// Of what.
+    /// The changed table or unit.
     pub place: String,
-    /// Whether it is as it was to be.
+    /// Whether the change succeeded.
     pub done: bool,
-    /// What was done, or why not.
+    /// What was done, or why it failed.
     pub says: String,
 }
 
@@ -41,11 +41,10 @@ impl ApplyOutcome {
     }
 }
 
-/// Makes the changes of `plan`; what is to be known later is kept in `directory`, which is private to the
-/// user.
+/// Applies the changes of `plan`. `directory`, which is private to the user, keeps the record and backups.
 ///
 /// # Errors
-/// Nothing was changed: the record cannot be used, or another discover is at work.
+/// Nothing was changed, because the record cannot be used or another process holds the lock.
 pub fn apply(
     plan: &DiscoverPlan,
     found: &Inventory,
@@ -55,7 +54,7 @@ pub fn apply(
     let _lock = locked(directory)?;
     let mut record = Record::read(directory)?;
     record.note_names(found, plan);
-    // Whatever happens later, the names are kept, and the place for the record can be written.
+    // The names are stored before any change, which also proves that the record can be written.
     record.write(directory)?;
     let mut outcomes = Vec::new();
     let mut has_units = false;
@@ -70,12 +69,12 @@ pub fn apply(
     Ok(outcomes)
 }
 
-/// That nobody else changes anything. It ends with it.
+/// The lock that keeps other processes from applying changes. Dropping it releases the lock.
 pub(super) struct Alone(File);
 
 impl Drop for Alone {
     fn drop(&mut self) {
-        // Closing is not enough while a program that is just being started has the file, too.
+        // Closing the file is not enough: a program that is being started may have inherited it.
         let _ = flock(&self.0, FlockOperation::Unlock);
     }
 }
@@ -87,7 +86,7 @@ pub(super) fn locked(directory: &Path) -> Result<Alone, String> {
         .ok_or_else(|| "another innkeeper-agent discover is changing something; wait for its end".to_owned())
 }
 
-/// Tells systemd that units have changed.
+/// Tells systemd to reload its units.
 pub(super) fn reloaded(options: &SearchOptions) -> Option<ApplyOutcome> {
     let program = options.systemctl.as_ref()?;
     let output = Command::new(program).arg("daemon-reload").stdin(Stdio::null()).output();
@@ -115,7 +114,7 @@ fn one(
         None => None,
     };
     let noted_before = record.of(&change.target).cloned();
-    // Noted first: what was written and not noted could not be taken back byte for byte.
+    // The record comes first: a change that is not recorded could not be undone byte for byte.
     record.changed.retain(|changed| changed.target != change.target);
     record.changed.push(Changed {
         target: change.target.clone(),
@@ -126,12 +125,12 @@ fn one(
     });
     record.write(directory)?;
     if let Err(problem) = put(&change.target, &change.after, found, options) {
-        // As it was, unless something was written all the same.
+        // Restores the record, unless the target was changed in spite of the error.
         if compare(&change.target, before, found, options).is_ok() {
             record.changed.retain(|changed| changed.target != change.target);
             record.changed.extend(noted_before);
             record.write(directory)?;
-            // One that stays does no harm.
+            // A backup that cannot be removed does no harm.
             let _ = backup.map(fs::remove_file);
         }
         return Err(problem);
@@ -144,7 +143,7 @@ fn one(
     })
 }
 
-/// Sees to it that a target still has the content that was read.
+/// Checks that a target still has the content for which the change was planned.
 pub(super) fn compare(
     target: &WrapTarget,
     before: Option<&[u8]>,
@@ -157,7 +156,7 @@ pub(super) fn compare(
     Err("it was changed since it was read, and is left as it is; look again".to_owned())
 }
 
-/// A target's content now; none where it is not there.
+/// The current content of a target; none if it does not exist.
 pub(super) fn current(
     target: &WrapTarget,
     found: &Inventory,
@@ -166,7 +165,7 @@ pub(super) fn current(
     match target {
         WrapTarget::File(path) => content(path),
         WrapTarget::Crontab(user) => {
-            // `crontab -l` of Debian leaves out comments at the beginning, its own or not.
+            // Debian's `crontab -l` omits the leading comments, including those that the user has written.
             let file = spool_file(&found.root, user).filter(|_| options.only_user.is_none());
             if let Some(file) = file {
                 let bytes = content(&file)?;
@@ -186,13 +185,13 @@ fn content(path: &Path) -> Result<Option<Vec<u8>>, String> {
     }
 }
 
-/// The program, and the user where another one's table is meant.
+/// The `crontab` program, and the user if it is another one's table.
 fn program<'a>(user: &'a str, options: &'a SearchOptions) -> Result<(&'a Path, Option<&'a str>), String> {
     let program = options.crontab.as_deref().ok_or("the program crontab is not there")?;
     Ok((program, Some(user).filter(|_| options.only_user.is_none())))
 }
 
-/// Gives a target a content, as a whole, and sees to it that it has it.
+/// Replaces the content of a target atomically and verifies the result.
 pub(super) fn put(
     target: &WrapTarget,
     content: &[u8],
@@ -238,8 +237,8 @@ fn install(user: &str, content: &[u8], options: &SearchOptions) -> Result<(), St
     sent.map_err(wrong)
 }
 
-/// Copies what is there: beside a file, under a name that no cron reads; for a user's crontab in the agent's
-/// state.
+/// Backs up a target. The backup of a file lies beside it, under a name that no cron reads; that of a user's crontab
+/// lies in the agent's state directory.
 fn back_up(
     target: &WrapTarget,
     content: &[u8],
@@ -256,7 +255,7 @@ fn back_up(
                 fs::metadata(path).ok().map(|found| (found.uid(), found.gid())),
             )
         }
-        // Not the name itself: it may have any character.
+        // The user's name is not used as it is, because it may contain any character.
         WrapTarget::Crontab(user) => {
             (directory.to_owned(), format!("crontab-{}-{}.", naming::slug(user), naming::mark(user, 2)), None)
         }
@@ -282,18 +281,18 @@ fn back_up(
     Err(format!("no backup can be made in {}: there are too many", place.display()))
 }
 
-/// Leaves the newest backups alone.
+/// Removes all backups of a target but the newest.
 fn prune(place: &Path, name: &str) {
     let entries = fs::read_dir(place).into_iter().flatten().flatten();
     let is_backup = |path: &PathBuf| {
         let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        // Digits follow: no other table's name begins so.
+        // A digit must follow the prefix, so that the backups of another table whose name begins with it are kept.
         file.strip_prefix(name).is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
     };
     let mut backups: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(is_backup).collect();
     backups.sort();
     for old in backups.iter().rev().skip(BACKUPS) {
-        // One that stays does no harm.
+        // A backup that cannot be removed does no harm.
         let _ = fs::remove_file(old);
     }
 }

@@ -1,12 +1,11 @@
-//! The command of a crontab's line: where it ends and its input begins, its words, and who watches it
-//! already.
+//! Analyses the command of a crontab line: where its input begins, which words it has, and what monitors it already.
 
 use std::iter::Peekable;
 use std::str::Chars;
 
 use serde::Serialize;
 
-/// Where the command ends and `%` begins its input: cron passes over a `%` that stands behind a backslash.
+/// Offset of the first unescaped `%`, at which cron ends the command and begins its input.
 pub fn input_at(command: &[u8]) -> usize {
     let mut is_escaped = false;
     for (at, byte) in command.iter().enumerate() {
@@ -20,14 +19,14 @@ pub fn input_at(command: &[u8]) -> usize {
     command.len()
 }
 
-/// The command as the shell gets it, without its input; for people and for names.
+/// The command without its input, for people and for names.
 pub fn shown(command: &[u8], has_input: bool) -> String {
     let text = if has_input { &command[..input_at(command)] } else { command };
     let text = String::from_utf8_lossy(text).trim().to_owned();
     if has_input { text.replace("\\%", "%") } else { text }
 }
 
-/// Whether this is a program by its path and arguments that every shell takes for just that.
+/// Whether the text is a program's path with arguments that no shell would interpret.
 pub fn is_plain(text: &[u8]) -> bool {
     let fits = |byte: &u8| byte.is_ascii_alphanumeric() || b"_./:=@,+- ".contains(byte);
     let program = text.split(|byte| *byte == b' ').next().unwrap_or_default();
@@ -37,10 +36,10 @@ pub fn is_plain(text: &[u8]) -> bool {
         && !text.windows(2).any(|two| two == b" =")
 }
 
-/// A part of a command that a shell runs by itself: its words, without their quotes.
+/// The words of a simple command, without quotes.
 pub type Words = Vec<String>;
 
-/// The simple commands of a shell's script, roughly: enough to find a name.
+/// Splits a script into its simple commands. Only roughly, as far as a name requires.
 pub fn simple_commands(text: &str) -> Vec<Words> {
     let mut commands = vec![Words::new()];
     let mut word: Option<String> = None;
@@ -64,7 +63,7 @@ pub fn simple_commands(text: &str) -> Vec<Words> {
             '\'' => word.extend(chars.by_ref().take_while(|c| *c != '\'')),
             '"' => double_quoted(&mut chars, word),
             '\\' => word.extend(chars.next()),
-            // `2>&1`, `>file`: a word that names no program.
+            // A redirection such as `2>&1` or `>file` names no program.
             '>' | '<' => {
                 word.push(c);
                 if chars.next_if_eq(&'&').is_some() {
@@ -91,17 +90,17 @@ fn double_quoted(chars: &mut Peekable<Chars<'_>>, word: &mut String) {
     }
 }
 
-/// Who watches a job already.
+/// What monitors a job already.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WatchedBy {
-    /// Nobody.
+    /// Nothing.
     No,
-    /// This agent, by discover's own change.
+    /// This agent, through a change made by `discover`.
     Discover,
-    /// This agent, by somebody's hand.
+    /// This agent, through a line that somebody wrote by hand.
     ByHand,
-    /// Something else, which is named.
+    /// Another monitor, with its name.
     Other(&'static str),
 }
 
@@ -122,7 +121,7 @@ const OTHERS: [(&str, &str); 14] = [
     ("/ping/", "a ping address"),
 ];
 
-/// Who watches this command, and by which reservation where it is this agent by hand.
+/// What monitors this command. If this agent does through a handwritten line, also the two names of its reservation.
 pub fn watched(command: &str) -> (WatchedBy, Option<(String, String)>) {
     if let Some(names) = by_hand(command) {
         return (WatchedBy::ByHand, names);
@@ -132,7 +131,8 @@ pub fn watched(command: &str) -> (WatchedBy, Option<(String, String)>) {
     (OTHERS.iter().find(is_named).map_or(WatchedBy::No, |(_, name)| WatchedBy::Other(name)), None)
 }
 
-/// The reservation of an `innkeeper-agent exec` in this command, where it has one.
+/// The reservation of an `innkeeper-agent exec` in this command. The inner option is none if its names cannot be
+/// found.
 fn by_hand(command: &str) -> Option<Option<(String, String)>> {
     const WITHOUT_VALUE: [&str; 8] =
         ["--kill", "--lock", "--lock-fail", "--quiet-unless-fail", "--no-output", "--verbose", "-v", "exec"];

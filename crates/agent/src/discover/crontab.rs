@@ -1,5 +1,5 @@
-//! A crontab, read line by line as the machine's own cron reads it. Places are byte offsets, so that a change
-//! leaves all other bytes as they are.
+//! Parses a crontab line by line, by the rules of this machine's cron. Positions are byte offsets, so that a change
+//! leaves all other bytes untouched.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -8,67 +8,67 @@ use super::environment::setting;
 use super::fields::{Cursor, Times};
 use super::machine::Cron;
 
-/// Whose table it is, which decides whether a user stands in its lines.
+/// The kind of a table, which determines whether its lines name a user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CrontabForm {
-    /// A user's own.
+    /// A user's own table.
     User {
-        /// Whose.
+        /// The user's name.
         name: String,
-        /// The user is root.
+        /// Whether the user is root.
         is_root: bool,
     },
-    /// `/etc/crontab` or a file of `/etc/cron.d`: each line names its user.
+    /// `/etc/crontab` or a file in `/etc/cron.d`. Each line names its user.
     System,
 }
 
-/// When a line runs.
+/// When a job runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Rhythm {
-    /// When the machine, or its cron, starts.
+    /// When the machine or cron starts.
     Reboot,
-    /// `@daily` and its like.
+    /// A nickname such as `@daily`.
     Nickname(&'static str),
-    /// At the times of five fields.
+    /// At the times of the five fields.
     Times(Box<Times>),
 }
 
-/// A line that runs something.
+/// A job of a crontab.
 #[derive(Debug, Clone)]
 pub struct CronJob {
-    /// From 1 on.
+    /// Line number, from 1.
     pub line: usize,
-    /// The command's bytes, with its input, without blanks before it.
+    /// Byte range of the command with its input, without leading blanks.
     pub command: Range<usize>,
-    /// How many bytes of the line's command stand before that: cron counts blanks, too.
+    /// Number of leading blanks that cron counts as part of the command.
     pub before: usize,
-    /// When it runs.
+    /// When the job runs.
     pub rhythm: Rhythm,
-    /// As whom.
+    /// The user that runs the job.
     pub user: String,
-    /// What the lines above it have set.
+    /// The variables that the lines above have set.
     pub environment: BTreeMap<String, String>,
 }
 
-/// What a table holds.
+/// A parsed table.
 #[derive(Debug, Default)]
 pub struct Crontab {
-    /// What runs.
+    /// The jobs.
     pub jobs: Vec<CronJob>,
-    /// Lines that cron does not take, from 1 on, and why.
+    /// Lines that cron does not accept: their number, from 1, and the reason.
     pub problems: Vec<(usize, String)>,
-    /// Why cron takes nothing of it.
+    /// Why cron ignores the whole table.
     pub broken: Option<String>,
 }
 
 const NICKNAMES: [&str; 7] =
     ["@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly"];
-/// Debian's takes no command longer than that.
+/// Longest command that Debian's cron accepts, in bytes.
 const LONGEST_OF_DEBIAN: usize = 998;
-/// Nor more lines.
+/// Most lines that Debian's cron accepts.
 const MOST_LINES: usize = 10_000;
 
-/// Lines of a file: number, offset, text without its end, whether it has one.
+/// The lines of a file: number, offset, text without the line end, and whether there was a line end.
 pub fn lines(bytes: &[u8]) -> impl Iterator<Item = (usize, usize, &[u8], bool)> {
     let mut at = 0;
     bytes.split_inclusive(|byte| *byte == b'\n').enumerate().map(move |(index, line)| {
@@ -81,7 +81,7 @@ pub fn lines(bytes: &[u8]) -> impl Iterator<Item = (usize, usize, &[u8], bool)> 
     })
 }
 
-/// Reads a table; `knows_user` says whether there is such a user.
+/// Parses a table. `knows_user` says whether a user exists.
 pub fn read(bytes: &[u8], form: &CrontabForm, cron: Cron, knows_user: &dyn Fn(&str) -> bool) -> Crontab {
     let mut table = Crontab::default();
     let mut environment = BTreeMap::new();
@@ -119,7 +119,7 @@ pub fn read(bytes: &[u8], form: &CrontabForm, cron: Cron, knows_user: &dyn Fn(&s
     table
 }
 
-/// Debian's cron ignores a whole file for one line that it cannot read.
+/// Debian's cron ignores the whole file if one line is invalid.
 fn refuse(table: &mut Crontab, line: usize, problem: String, cron: Cron) {
     if cron == Cron::Debian && table.broken.is_none() {
         table.broken = Some(format!("line {line}: {problem}"));
@@ -163,7 +163,7 @@ fn job(
         CrontabForm::User { name, .. } => name.clone(),
         CrontabForm::System => {
             let user = String::from_utf8_lossy(cursor.word()).into_owned();
-            // The blank that ends the user's name is no part of the command.
+            // The blank that ends the user's name does not belong to the command.
             blanks = (cursor.at() + 1).min(line.len());
             cursor.skip_blanks();
             if user.is_empty() {
@@ -175,7 +175,7 @@ fn job(
             user
         }
     };
-    // `-n`: mail only after a failure. What follows is the command.
+    // The option `-n` (mail only after a failure) precedes the command.
     if cron == Cron::Cronie && line.get(cursor.at()) == Some(&b'-') {
         let option = cursor.word();
         if option != b"-n" {
@@ -195,7 +195,7 @@ fn job(
     if is_empty && (cron != Cron::Debian || (*form == CrontabForm::System && ends_with_user)) {
         return Err("it has no command".to_owned());
     }
-    // Debian's gives the shell nothing to do, and is content.
+    // Debian's cron accepts an empty command and does nothing.
     Ok((!is_empty).then(|| (rhythm, user, blanks, cursor.at())))
 }
 

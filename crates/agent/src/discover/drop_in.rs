@@ -1,10 +1,10 @@
-//! The drop-in by which a service of systemd reports.
+//! The systemd drop-in that makes a service report.
 //!
-//! It adds a command to `ExecStopPost=`, and leaves `ExecStart=` alone: the job stays the service's main
-//! process, with its notifications and its limits; a later version of the unit brings its own command; and
-//! what never comes to the command (`ExecStartPre=`, a time limit, too little memory) is reported, too. The
-//! `+` lets it read the agent's configuration and reach the network though the service may not; the `-` makes
-//! nothing of its own failure.
+//! It adds a command to `ExecStopPost=` and leaves `ExecStart=` unchanged. Therefore the job remains the service's
+//! main process, with its notifications and limits, and a newer version of the unit can change its command. Failures
+//! before the command starts (`ExecStartPre=`, a time limit, too little memory) are reported, too. The `+` lets the
+//! agent read its configuration and reach the network even if the service may not. The `-` keeps a failure of the
+//! agent from failing the service.
 
 use std::path::{Path, PathBuf};
 
@@ -12,13 +12,13 @@ use super::command;
 use super::files::read_bounded;
 use super::machine::Machine;
 
-/// Its first line.
+/// First line of the drop-in.
 const HEAD: &str = "# Made by innkeeper-agent discover, which takes it away again with --undo.";
-/// Its file.
+/// File name of the drop-in.
 const FILE: &str = "innkeeper-agent.conf";
 const KEY: &str = "ExecStopPost=-+/bin/sh -c '";
-/// Before the agent: how the service ended, as arguments. systemd counts death by HUP, INT, TERM or PIPE as a
-/// success; here it is a failure.
+/// The script before the agent's command. It turns the result of the service into arguments. systemd counts an end by
+/// HUP, INT, TERM or PIPE as a success; here it counts as a failure.
 const SCRIPT: &str = "r=\"$$SERVICE_RESULT: $$EXIT_CODE $$EXIT_STATUS\"; \
                       case $$SERVICE_RESULT.$$EXIT_CODE.$$EXIT_STATUS in \
                       success.exited.*) set -- --exit-status 0;; \
@@ -26,19 +26,19 @@ const SCRIPT: &str = "r=\"$$SERVICE_RESULT: $$EXIT_CODE $$EXIT_STATUS\"; \
                       *.exited.*) set -- --exit-status $$EXIT_STATUS --notes \"$$r\";; \
                       *.killed.*|*.dumped.*) set -- --signal SIG$$EXIT_STATUS --notes \"$$r\";; \
                       *) set -- --fail --notes \"$$r\";; esac; exec ";
-/// Between its path and the names.
+/// The text between the agent's path and the names.
 const COMMAND: &str = " checkin ";
 const END: &str = " --keep \"$$@\"'";
 
-/// Where it lies.
+/// Path of the drop-in.
 pub fn path(root: &Path, service: &str) -> PathBuf {
     root.join("etc/systemd/system").join(format!("{service}.d")).join(FILE)
 }
 
-/// Its text.
+/// Content of the drop-in.
 ///
 /// # Errors
-/// The agent's path cannot stand in a unit.
+/// The agent's path contains characters that a unit cannot contain.
 pub fn text(agent: &Path, app: &str, component: &str) -> Result<String, String> {
     let is_usable = |path: &&str| command::is_plain(path.as_bytes()) && !path.contains(' ');
     let Some(agent) = agent.to_str().filter(is_usable) else {
@@ -53,7 +53,7 @@ pub fn text(agent: &Path, app: &str, component: &str) -> Result<String, String> 
     Ok(format!("{HEAD}\n[Service]\n{KEY}{SCRIPT}{agent}{COMMAND}{app}/{component}{END}\n"))
 }
 
-/// The reservation of a service that has it.
+/// The reservation of a service that has the drop-in.
 pub fn names(machine: &Machine, service: &str) -> Option<(String, String)> {
     let text = read_bounded(&path(&machine.root, service)).ok()?;
     names_in(&String::from_utf8_lossy(&text))
@@ -71,7 +71,7 @@ fn is_own(line: &str) -> bool {
     line.starts_with(KEY) && is_agents && line.contains("$$SERVICE_RESULT")
 }
 
-/// The same without what is discover's; none where nothing else is in it.
+/// The text without the lines that `discover` wrote; none if no other lines are left.
 pub fn without_own(text: &str) -> Option<String> {
     let rest: String =
         text.split_inclusive('\n').filter(|line| !is_own(line) && line.trim_end() != HEAD).collect();

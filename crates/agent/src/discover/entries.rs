@@ -1,4 +1,4 @@
-//! Makes entries of the lines and timers that were read: their schedule, their grace, their names.
+//! Turns the parsed lines and timers into entries with a schedule, a grace and names.
 
 use std::path::Path;
 
@@ -52,7 +52,7 @@ pub(super) fn find(root: &Path, options: &SearchOptions) -> Inventory {
     found
 }
 
-/// Notes where several lines report to one reservation, as those that were copied with the agent before them.
+/// Adds a note if several lines report to one reservation, for example after a wrapped line was copied.
 fn tell_shared(entries: &mut [DiscoveredJob]) {
     for index in 0..entries.len() {
         let (before, rest) = entries.split_at_mut(index);
@@ -82,7 +82,7 @@ impl Search<'_> {
         self.problems.push(SearchProblem { place: place.to_owned(), line, problem });
     }
 
-    /// Takes an entry with the name that it has or suggests.
+    /// Adds an entry, with the names that it has or the name that it suggests.
     fn push(&mut self, entry: DiscoveredJob, suggested: &str, has: Option<(String, String)>) {
         let app = self.options.app.clone().unwrap_or_else(|| self.machine.host.clone());
         let app = Some(naming::slug(&app)).filter(|app| !app.is_empty()).unwrap_or_else(|| "host".to_owned());
@@ -127,7 +127,7 @@ impl Search<'_> {
                 (None, None) if schedule.is_none() => Some(no_schedule(&notes)),
                 (None, None) => unheard,
             };
-            // Nothing is expected of what does not run.
+            // A line that does not run has no schedule.
             let schedule = schedule.filter(|_| ignored.is_none() && elsewhere.is_none());
             if job.rhythm == Rhythm::Reboot {
                 grace = times::LEAST_GRACE;
@@ -160,7 +160,7 @@ impl Search<'_> {
             }
             let mut suggested = naming::suggested(&entry.command);
             if elsewhere.is_some() {
-                // The name is for the one that runs.
+                // The plain name is left for the entry that runs.
                 suggested.push_str("-crontab");
             }
             self.push(entry, &suggested, has);
@@ -186,7 +186,7 @@ impl Search<'_> {
             let grace = times::MOST_GRACE + TimeDelta::minutes(job.spread_minutes());
             let continued = || "its command goes on in the next line; write it into one".to_owned();
             let refusal = source.blocked.clone().or_else(|| job.is_continued.then(continued));
-            // Anacron gives its commands to /bin/sh, whatever SHELL is.
+            // Anacron runs its commands by /bin/sh, regardless of SHELL.
             let origin = Origin::Line {
                 source: index,
                 at: job.command.clone(),
@@ -215,7 +215,7 @@ impl Search<'_> {
         }
     }
 
-    /// The scripts that a line runs by `run-parts`.
+    /// Adds the scripts that a line runs through `run-parts`.
     fn scripts(&mut self, by: &DiscoveredJob) {
         for (entry, suggested, has) in scripts::of_line(self.machine, by, &mut self.problems) {
             self.push(entry, &suggested, has);
@@ -289,7 +289,8 @@ impl Search<'_> {
         self.machine.path("/usr/sbin/anacron").exists()
     }
 
-    /// Why a line of Debian's does nothing: it asks first, and leaves its work to anacron or to a timer.
+    /// Why a line of Debian's packages does nothing: it tests for anacron or systemd first and leaves the work to
+    /// them.
     fn runs_elsewhere(&self, command: &str) -> Option<&'static str> {
         let asks = |what: &str| {
             let first = command.split("||").next().unwrap_or_default().split("&&").next().unwrap_or_default();
@@ -306,7 +307,7 @@ impl Search<'_> {
 
 type Apart = (String, WatchedBy, Option<(String, String)>, Vec<String>);
 
-/// A command without the agent before it, who watches it, its names where it has some, and notes.
+/// Splits a command: without the agent, what monitors it, the names that it reports to, and notes.
 fn taken_apart(bytes: &[u8], percent: Percent, machine: &Machine) -> Apart {
     let has_input = percent == Percent::Input;
     if let Some(own) = unwrap(bytes, percent) {

@@ -1,20 +1,20 @@
-//! Lines of a crontab that set a variable, as cron itself tells them from jobs.
+//! Recognizes lines of a crontab that set a variable, by cron's own rules.
 
 use super::machine::Cron;
 
-/// As C has it.
+/// Whether C's `isspace` accepts the byte.
 pub fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\n' | 0x0b | 0x0c | b'\r')
 }
 
-/// The variable that `line` sets, and its value; none where cron takes the line for something else. Leading
-/// blanks are gone already.
+/// The variable that `line` sets and its value; none if cron does not read the line as a setting. The line must have
+/// no leading blanks.
 pub fn setting(line: &[u8], cron: Cron) -> Option<(String, String)> {
     let (name, rest) = name(line)?;
     let rest = skip_spaces(rest).strip_prefix(b"=")?;
     let rest = skip_spaces(rest);
     let value = match rest.first() {
-        // Debian's takes `MAILTO=` for a job, and that for a mistake.
+        // Debian's cron reads `MAILTO=` as an invalid job.
         None if cron == Cron::Debian => return None,
         None => rest,
         Some(quote @ (b'"' | b'\'')) => {
@@ -44,7 +44,7 @@ fn skip_spaces(text: &[u8]) -> &[u8] {
     &text[start..]
 }
 
-/// Without one pair of quotes more: `'"a"'` is `a`.
+/// Removes one pair of quotes: `'"a"'` becomes `a`.
 fn unquoted(value: &[u8]) -> &[u8] {
     match value {
         [first @ (b'"' | b'\''), inner @ .., last] if first == last => inner,

@@ -1,5 +1,5 @@
-//! The five fields of a crontab's line, read as the machine's own cron reads them, and written as the core's
-//! cron expression that means the same.
+//! Parses the five time fields of a crontab line by the rules of this machine's cron, and writes them as an
+//! equivalent cron expression for `core`.
 
 use super::machine::Cron;
 
@@ -21,7 +21,7 @@ const FIELDS: [Field; 5] = [
     Field { name: "day of week", low: 0, high: 7, names: DAYS },
 ];
 
-/// What the five fields say.
+/// The parsed fields.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Times {
     fields: [Numbers; 5],
@@ -29,43 +29,43 @@ pub struct Times {
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 struct Numbers {
-    /// Bit n is number n.
+    /// Bit n stands for the number n.
     bits: u64,
-    /// Begins with `*`.
+    /// Whether the field begins with `*`.
     star: bool,
     text: String,
-    /// The core reads the text alike.
+    /// Whether `core` reads the text in the same way.
     is_plain: bool,
-    /// Something followed the text that cron passes over.
+    /// Whether the text is followed by characters that cron ignores.
     has_rubbish: bool,
-    /// From, to: cronie draws one of them.
+    /// Ranges (from, to) out of which cronie draws one number.
     random: Vec<(u32, u32)>,
 }
 
-/// The same as the core's cron expression.
+/// An equivalent cron expression for `core`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Expression {
     /// The expression.
     pub text: String,
-    /// So many minutes later it may be, since the minute or hour is drawn.
+    /// How many minutes later the job may run, because its minute or hour is drawn at random.
     pub spread_minutes: u32,
-    /// What is to be said about it.
+    /// A note for people.
     pub note: Option<String>,
 }
 
-/// A line as its bytes, and how far it was read.
+/// The bytes of a line and the current position.
 pub struct Cursor<'a> {
     line: &'a [u8],
     at: usize,
 }
 
 impl<'a> Cursor<'a> {
-    /// At `at` of `line`.
+    /// A cursor at the offset `at` of `line`.
     pub fn new(line: &'a [u8], at: usize) -> Self {
         Self { line, at }
     }
 
-    /// How far it was read.
+    /// The current offset.
     pub fn at(&self) -> usize {
         self.at
     }
@@ -88,12 +88,12 @@ impl<'a> Cursor<'a> {
         is_there
     }
 
-    /// Passes blanks.
+    /// Skips blanks.
     pub fn skip_blanks(&mut self) {
         self.take_while(is_blank);
     }
 
-    /// Passes a word, and gives it back.
+    /// Reads a word.
     pub fn word(&mut self) -> &'a [u8] {
         let start = self.at;
         while self.at < self.line.len() && !is_blank(self.line[self.at]) {
@@ -108,8 +108,8 @@ fn is_blank(byte: u8) -> bool {
 }
 
 impl Times {
-    /// Reads the five fields at the cursor, which stands behind them and their blanks then. The error is
-    /// cron's reason to refuse the line.
+    /// Reads the five fields at the cursor and moves it behind them and the blanks that follow. The error is the
+    /// reason for which cron rejects the line.
     pub fn read(cursor: &mut Cursor<'_>, cron: Cron) -> Result<Self, String> {
         let mut fields: [Numbers; 5] = Default::default();
         for (field, numbers) in FIELDS.iter().zip(&mut fields) {
@@ -124,11 +124,11 @@ impl Times {
             let read = String::from_utf8_lossy(&cursor.line[start..cursor.at]).into_owned();
             numbers.has_rubbish = read != text;
             numbers.text = if numbers.is_plain { read } else { text };
-            // What follows a number up to the next blank is passed over by both.
+            // Both crons ignore what follows a number up to the next blank.
             cursor.word();
             cursor.skip_blanks();
         }
-        // Sunday is 0 and 7.
+        // Sunday is both 0 and 7.
         let week = &mut fields[4].bits;
         if *week & 0x81 != 0 {
             *week |= 0x81;
@@ -136,7 +136,7 @@ impl Times {
         Ok(Self { fields })
     }
 
-    /// Whether cron runs the line in this minute; a week begins with Sunday, 0.
+    /// Whether cron runs the line in this minute. `weekday` is 0 for Sunday.
     pub fn matches(&self, minute: u32, hour: u32, day: u32, month: u32, weekday: u32) -> bool {
         let [minutes, hours, days, months, weekdays] = &self.fields;
         let has = |numbers: &Numbers, number: u32| numbers.bits & (1 << number) != 0;
@@ -145,7 +145,7 @@ impl Times {
         has(minutes, minute) && has(hours, hour) && has(months, month) && on_day
     }
 
-    /// The core's expression that means the same, or why there is none.
+    /// An equivalent expression for `core`, or the reason why there is none.
     pub fn expression(&self) -> Result<Expression, String> {
         let mut spread_minutes = 0;
         let mut note = None;
@@ -192,7 +192,8 @@ impl Numbers {
         let all: Vec<String> = all.map(|number| number.to_string()).collect();
         match (self.star, all.len() == (field.low..=field.high).count()) {
             (true, true) => "*".to_owned(),
-            // A star with a step has the lowest number always; what begins with it is no day that is named.
+            // A leading star matters: such a field does not count as naming days. `*/100` matches only the lowest
+            // number, which a star with a step always contains.
             (true, false) => format!("*/100,{}", all.join(",")),
             (false, _) => all.join(","),
         }
@@ -215,11 +216,11 @@ fn list(field: &Field, cursor: &mut Cursor<'_>, cron: Cron) -> Result<Numbers, &
     }
 }
 
-/// A part of a list.
+/// An element of a list.
 enum Range {
     Fixed {
         bits: u64,
-        /// The core reads it alike.
+        /// Whether `core` reads the element in the same way.
         is_plain: bool,
     },
     Random(u32, u32),
@@ -266,7 +267,7 @@ fn range(field: &Field, cursor: &mut Cursor<'_>, cron: Cron) -> Result<Range, &'
     } else {
         1
     };
-    // Debian's looks at both ends, the others at what is hit.
+    // Debian's cron checks both ends of the range; the others check the numbers that are hit.
     let hit: Vec<u32> = (first..=last.min(1000)).step_by(step as usize).collect();
     let within = |number: &u32| (field.low..=field.high).contains(number);
     let fits = if is_strict { hit.iter().all(within) } else { within(&first) && within(&last) };
@@ -277,7 +278,7 @@ fn range(field: &Field, cursor: &mut Cursor<'_>, cron: Cron) -> Result<Range, &'
     Ok(Range::Fixed { bits, is_plain: first <= last && within(&last) })
 }
 
-/// One number of these, which cronie draws when it reads the table.
+/// A range out of which cronie draws one number when it reads the table.
 fn drawn(field: &Field, first: u32, last: u32, cursor: &Cursor<'_>) -> Result<Range, &'static str> {
     let is_whole = matches!(cursor.peek(), b',' | b' ' | b'\t' | b'\n');
     let is_within = (field.low..=field.high).contains(&first) && (field.low..=field.high).contains(&last);
@@ -293,7 +294,7 @@ fn number(cursor: &mut Cursor<'_>, low: u32, names: &[&str]) -> Result<u32, &'st
         return Ok(low + u32::try_from(index).unwrap_or_default());
     }
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    // What is too long for a number is out of all bounds.
+    // A number that is too large to parse is outside of every range.
     if digits { Ok(text.parse().unwrap_or(1_000_000)) } else { Err("") }
 }
 

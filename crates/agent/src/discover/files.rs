@@ -1,4 +1,4 @@
-//! Reads the files of others, and replaces them as a whole.
+//! Reads the files of others and replaces them atomically.
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write as _};
@@ -6,10 +6,10 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-/// The largest file that is read, bytes.
+/// Largest file that is read, in bytes.
 const LARGEST: u64 = 4 * 1024 * 1024;
 
-/// Names of files, sorted, without hidden ones.
+/// The names of the files in a directory, sorted, without hidden ones.
 pub fn names_in(directory: &Path) -> io::Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in fs::read_dir(directory)? {
@@ -22,7 +22,7 @@ pub fn names_in(directory: &Path) -> io::Result<Vec<String>> {
     Ok(names)
 }
 
-/// Why something cannot be read.
+/// Why something cannot be read, for people.
 pub fn unreadable(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::PermissionDenied => "cannot be read: permission denied; root may".to_owned(),
@@ -30,10 +30,10 @@ pub fn unreadable(error: &io::Error) -> String {
     }
 }
 
-/// A regular file's content, if it is not too large.
+/// Reads a regular file, if it is not too large.
 ///
 /// # Errors
-/// As reading does.
+/// The file cannot be read, is not a regular file, or is too large.
 pub fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     let found = fs::metadata(path)?;
     if !found.is_file() {
@@ -45,23 +45,23 @@ pub fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     fs::read(path)
 }
 
-/// Whose a file is to be.
+/// Owner and mode of a file to write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ownership {
-    /// Whose it was, with the mode that it had.
+    /// The same owner and mode as before.
     AsBefore,
-    /// The user's, and others may read it.
+    /// Owned by the user and readable by others.
     Public,
-    /// The user's alone.
+    /// Owned by the user and not accessible to others.
     Private,
 }
 
-/// Replaces a file as a whole: whoever reads it meets what was there or what is there, and cron sees that it
-/// changed.
+/// Replaces a file atomically: readers find either the old or the new content. Its modification time changes, so that
+/// cron notices.
 pub(super) fn replace(path: &Path, content: &[u8], ownership: Ownership) -> io::Result<()> {
     let before = fs::metadata(path).ok().filter(|_| ownership == Ownership::AsBefore);
     let parent = path.parent().unwrap_or(Path::new("/"));
-    // No cron reads a file whose name begins with a dot.
+    // Cron ignores files whose name begins with a dot.
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let temporary = parent.join(format!(".{name}.innkeeper-new-{}", std::process::id()));
     let written = || -> io::Result<()> {
@@ -87,7 +87,7 @@ pub(super) fn replace(path: &Path, content: &[u8], ownership: Ownership) -> io::
     File::open(parent)?.sync_all()
 }
 
-/// Now; but another second than `before`, since cron compares whole seconds.
+/// The current time, but in another second than `before`, because cron compares whole seconds.
 fn later_than(before: i64) -> SystemTime {
     let now = SystemTime::now();
     let seconds = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();

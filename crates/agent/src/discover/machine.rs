@@ -1,4 +1,4 @@
-//! The machine whose schedules are read: which cron it has, its time zone, its users.
+//! The machine whose schedules are read: its cron, its time zone, its users.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -10,22 +10,22 @@ use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use serde::Serialize;
 
-/// The kinds of cron whose rules differ.
+/// The implementations of cron, whose rules differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Cron {
-    /// Debian's, of Vixie cron 3.
+    /// Debian's cron, derived from Vixie cron 3.
     Debian,
-    /// Of Fedora, Red Hat, Arch, SUSE and others.
+    /// Cronie, used by Fedora, Red Hat, Arch, SUSE and others.
     Cronie,
-    /// The generator of systemd units.
+    /// systemd-cron, which generates systemd units from crontabs.
     SystemdCron,
-    /// Another one, as that of busybox. Its rules for `%` are not known.
+    /// Another cron, such as that of busybox. Its rules for `%` are unknown.
     Other,
 }
 
 impl Cron {
-    /// How people call it.
+    /// The name for people.
     pub fn name(self) -> &'static str {
         match self {
             Self::Debian => "Debian's cron",
@@ -35,7 +35,7 @@ impl Cron {
         }
     }
 
-    /// Whether `CRON_TZ` names the zone of the lines below it.
+    /// Whether `CRON_TZ` sets the time zone of the lines below it.
     pub fn knows_zone(self) -> bool {
         matches!(self, Self::Cronie | Self::SystemdCron)
     }
@@ -55,7 +55,7 @@ impl Cron {
             (true, _) => Self::Cronie,
             (false, true) => Self::Debian,
             (false, false) if is_there("etc/crontabs") => Self::Other,
-            // With the tightest of all limits.
+            // Debian's cron has the strictest limits.
             (false, false) => Self::Debian,
         }
     }
@@ -65,33 +65,33 @@ fn is_link_to_busybox(path: &Path) -> bool {
     fs::read_link(path).is_ok_and(|to| to.file_name() == Some(OsStr::new("busybox")))
 }
 
-/// What is asked of [`super::find`].
+/// Options of [`super::find`].
 #[derive(Debug, Clone)]
 pub struct SearchOptions {
-    /// The time of looking.
+    /// The current time.
     pub now: DateTime<Utc>,
-    /// The app of all reservations; the machine's name without one.
+    /// The app of all reservations; by default the machine's name.
     pub app: Option<String>,
-    /// Which cron it is; found out without it.
+    /// The kind of cron; detected by default.
     pub cron: Option<Cron>,
-    /// The machine's zone; found out without it.
+    /// The machine's time zone; detected by default.
     pub zone: Option<Tz>,
-    /// The program that answers for systemd; its files are read without it.
+    /// The program that queries systemd. Without it, the unit files are read.
     pub systemctl: Option<PathBuf>,
-    /// The program that reads and writes users' crontabs; their files are used without it.
+    /// The program that reads and writes users' crontabs. Without it, their files are used.
     pub crontab: Option<PathBuf>,
-    /// Who looks, where it is not root: only this user's own tables can be had.
+    /// The current user if it is not root. In that case only this user's tables are accessible.
     pub only_user: Option<String>,
-    /// Also what packages brought.
+    /// Whether to include jobs that packages have installed.
     pub packaged: bool,
-    /// Also lines of `@reboot`.
+    /// Whether to include lines with `@reboot`.
     pub reboot: bool,
-    /// The names that were chosen before; see [`super::record`].
+    /// Names that were chosen before; see [`super::record`].
     pub names: BTreeMap<String, String>,
 }
 
 impl SearchOptions {
-    /// What fits a directory of files, with no program of the machine.
+    /// Options for a directory of files, without running any program.
     pub fn of_files(now: DateTime<Utc>) -> Self {
         Self {
             now,
@@ -107,7 +107,7 @@ impl SearchOptions {
         }
     }
 
-    /// What fits the machine on which this runs.
+    /// Options for the machine on which this process runs.
     pub fn of_this_machine(now: DateTime<Utc>) -> Self {
         let program = |names: &[&str]| names.iter().map(PathBuf::from).find(|path| path.exists());
         let is_booted = Path::new("/run/systemd/system").exists();
@@ -128,33 +128,33 @@ fn own_name() -> String {
     known.map(|(name, _)| name).or_else(named).unwrap_or_else(|| id.to_string())
 }
 
-/// Someone of `/etc/passwd`.
+/// A user in `/etc/passwd`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct User {
-    /// The number.
+    /// The user id.
     pub id: u32,
-    /// The number of the first group.
+    /// The id of the primary group.
     pub group: u32,
-    /// The home, as the machine knows it.
+    /// The home directory, as a path on that machine.
     pub home: PathBuf,
 }
 
-/// Where and what the schedules are read of.
+/// The machine whose schedules are read.
 #[derive(Debug)]
 pub struct Machine {
-    /// `/`, or the directory that stands for it.
+    /// `/`, or a directory with the files of a machine.
     pub root: PathBuf,
-    /// Which cron it has.
+    /// The kind of cron.
     pub cron: Cron,
-    /// In which zone its cron and its timers think.
+    /// The time zone of its cron and its timers.
     pub zone: Tz,
-    /// Its name, the first part.
+    /// The first part of its host name.
     pub host: String,
     users: BTreeMap<String, User>,
 }
 
 impl Machine {
-    /// The one under `root`.
+    /// The machine with the files below `root`.
     pub fn look(root: &Path, options: &SearchOptions) -> Self {
         Self {
             root: root.to_owned(),
@@ -165,12 +165,12 @@ impl Machine {
         }
     }
 
-    /// A path below the root.
+    /// Converts an absolute path of the machine into one below the root.
     pub fn path(&self, absolute: &str) -> PathBuf {
         self.root.join(absolute.trim_start_matches('/'))
     }
 
-    /// How the machine itself calls a path below the root.
+    /// Converts a path below the root into the machine's own path.
     pub fn shown(&self, path: &Path) -> String {
         match path.strip_prefix(&self.root) {
             Ok(within) => Path::new("/").join(within).display().to_string(),
@@ -178,24 +178,24 @@ impl Machine {
         }
     }
 
-    /// Whether this is the machine on which we run.
+    /// Whether this is the machine on which the process runs.
     pub fn is_live(&self) -> bool {
         self.root == Path::new("/")
     }
 
-    /// The user of that name.
+    /// The user with this name.
     pub fn user(&self, name: &str) -> Option<User> {
         if let Some(user) = self.users.get(name) {
             return Some(user.clone());
         }
-        // Users may be kept elsewhere, as in LDAP.
+        // Users may come from elsewhere, for example from LDAP.
         let is_name = !name.is_empty() && !name.starts_with('-');
         let asked = is_name && self.is_live();
         let answer = asked.then(|| Command::new("getent").args(["passwd", name]).output().ok()).flatten()?;
         parse_users(&String::from_utf8_lossy(&answer.stdout)).remove(name)
     }
 
-    /// Whether a user is named in the group of that number.
+    /// Whether `/etc/group` lists a user as a member of the group with this id.
     pub fn is_member(&self, user: &str, group: u32) -> bool {
         let text = fs::read(self.path("/etc/group")).unwrap_or_default();
         String::from_utf8_lossy(&text).lines().any(|line| {
@@ -205,7 +205,7 @@ impl Machine {
         })
     }
 
-    /// All users of `/etc/passwd`.
+    /// All users in `/etc/passwd`.
     pub fn users(&self) -> impl Iterator<Item = (&str, &User)> {
         self.users.iter().map(|(name, user)| (name.as_str(), user))
     }

@@ -1,14 +1,13 @@
-//! Finds what is scheduled here: crontabs, anacron and systemd timers; and puts the agent before it.
+//! Finds scheduled jobs in crontabs, anacron's table and systemd timers, and puts the agent in front of them.
 //!
-//! Nothing that cannot be read or understood ends the search: it is listed with the reason.
+//! Input that cannot be read or understood does not end the search. It is listed with the reason.
 //!
-//! Where to start: [`find`] gives [`Found`], which [`table()`] shows to people and `serde` to programs. A
-//! [`plan::Plan`] is what would be changed, as a diff; [`apply`] does it and [`undo`] takes it back.
-//! [`Found::reservations`] are the terms by which the server is to expect the jobs.
+//! Where to start: [`find`] returns [`Found`], which [`table()`] formats for people and `serde` for programs. A
+//! [`plan::Plan`] holds the changes and shows them as a diff; [`apply`] makes them and [`undo`] reverts them.
+//! [`Found::reservations`] are the reservations that the server needs.
 //!
-//! How cron's own rules are kept: [`crontab`] reads lines, [`fields`] their times, [`command`] where the
-//! command ends and its input begins; [`wrap`] puts the agent before it, and takes it away again byte for
-//! byte.
+//! The rules of cron: [`crontab`] parses lines, [`fields`] their times, and [`command`] separates the command from
+//! its input. [`wrap`] puts the agent in front of a command and removes it again byte for byte.
 //!
 //! ```no_run
 //! use std::path::Path;
@@ -74,17 +73,17 @@ pub use self::table::table;
 use self::source::Source;
 use self::wrap::Percent;
 
-/// What is scheduled on a machine.
+/// The scheduled jobs of a machine.
 #[derive(Debug, Serialize)]
 pub struct Inventory {
-    /// Which cron it has.
+    /// The kind of cron.
     pub cron: Cron,
-    /// The zone in which its cron and its timers think.
+    /// The time zone of its cron and its timers.
     #[serde(serialize_with = "as_text")]
     pub zone: Tz,
-    /// What runs.
+    /// The jobs.
     pub entries: Vec<DiscoveredJob>,
-    /// What could not be read or understood, and what does not run though it seems to.
+    /// Input that could not be read or understood, and jobs that look scheduled but do not run.
     pub problems: Vec<SearchProblem>,
     #[serde(skip)]
     pub(crate) sources: Vec<Source>,
@@ -92,7 +91,7 @@ pub struct Inventory {
     pub(crate) root: PathBuf,
 }
 
-/// Where something is scheduled.
+/// Where a job is scheduled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SourceKind {
@@ -100,86 +99,86 @@ pub enum SourceKind {
     Crontab,
     /// A line of anacron's table.
     Anacron,
-    /// A script in `/etc/cron.daily` and its like.
+    /// A script in `/etc/cron.daily` or a similar directory.
     Script,
-    /// A timer of systemd.
+    /// A systemd timer.
     Timer,
 }
 
-/// Something that is scheduled.
+/// A scheduled job.
 #[derive(Debug, Serialize)]
 pub struct DiscoveredJob {
-    /// Where it is scheduled.
+    /// Where the job is scheduled.
     pub kind: SourceKind,
-    /// What runs, without the agent before it.
+    /// The command, without the agent in front of it.
     pub command: String,
-    /// As whom.
+    /// The user that runs the job.
     pub user: String,
-    /// The file, or whose crontab.
+    /// The file, or the user whose crontab it is.
     pub place: String,
-    /// The line, from 1 on.
+    /// Line number, from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub line: Option<usize>,
-    /// Its reservation.
+    /// The app of its reservation.
     pub app: String,
-    /// Its reservation.
+    /// The component of its reservation.
     pub component: String,
-    /// When it runs, if that can be said.
+    /// The schedule; none if it cannot be expressed.
     #[serde(serialize_with = "as_notation")]
     pub schedule: Option<Schedule>,
-    /// How late its success may be.
+    /// The grace.
     #[serde(serialize_with = "as_span")]
     pub grace: TimeDelta,
     /// The next run.
     pub next: Option<DateTime<Utc>>,
-    /// Who watches it.
+    /// What monitors the job already.
     pub watched: WatchedBy,
-    /// What is to be known about it.
+    /// Notes for people.
     pub notes: Vec<String>,
-    /// Why the agent is not put before it.
+    /// Why the agent cannot be put in front of the job.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refusal: Option<String>,
     #[serde(skip)]
     pub(crate) origin: Origin,
 }
 
-/// What is changed when the agent is put before it.
+/// What must be changed to put the agent in front of the job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Origin {
     /// The command in a table.
     Line {
-        /// Its index among the sources.
+        /// Index of the table among the sources.
         source: usize,
-        /// The command's bytes.
+        /// Byte range of the command.
         at: Range<usize>,
-        /// Bytes of the command before that.
+        /// Number of leading blanks that belong to the command.
         before: usize,
-        /// The shell that runs it.
+        /// The shell that runs the command.
         shell: String,
-        /// What `%` means.
+        /// The meaning of `%`.
         percent: Percent,
     },
-    /// A service, by a drop-in.
+    /// A service, which gets a drop-in.
     Service(String),
-    /// Nothing can be.
+    /// The job cannot be changed.
     Nothing,
 }
 
-/// The terms of an entry's reservation.
+/// The fields of an entry's reservation.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ReservationTerms {
-    /// The first of the names.
+    /// The app.
     pub app: String,
-    /// The second.
+    /// The component.
     pub component: String,
-    /// When it is expected. A zone is a part of it.
+    /// The schedule, including its time zone.
     pub schedule: Schedule,
-    /// How late its success may be.
+    /// The grace.
     pub grace: TimeDelta,
 }
 
 impl ReservationTerms {
-    /// The body by which the server makes it or changes it.
+    /// The JSON with which the server makes or changes the reservation.
     pub fn body(&self) -> Value {
         let mut fields = Map::new();
         fields.insert("app".to_owned(), json!(self.app));
@@ -202,7 +201,7 @@ impl ReservationTerms {
         Value::Object(fields)
     }
 
-    /// The same as options of `exec`.
+    /// The same fields as options of `exec`.
     pub fn flags(&self) -> Vec<String> {
         let option =
             |field: &str| if field == "time_zone" { "--tz".to_owned() } else { format!("--{field}") };
@@ -219,7 +218,7 @@ impl ReservationTerms {
 }
 
 impl DiscoveredJob {
-    /// The terms of its reservation; none where it has no schedule that can be said.
+    /// The fields of its reservation; none if its schedule cannot be expressed.
     pub fn reservation(&self) -> Option<ReservationTerms> {
         Some(ReservationTerms {
             app: self.app.clone(),
@@ -229,12 +228,12 @@ impl DiscoveredJob {
         })
     }
 
-    /// What stays of it when it moves or runs at other times.
+    /// An identity that stays the same if the job moves or gets other times.
     pub(crate) fn identity(&self) -> String {
         format!("{:?}\0{}\0{}", self.kind, self.user, self.command)
     }
 
-    /// Its place, for people.
+    /// The place of the job, for people.
     pub fn place(&self) -> String {
         match self.line {
             Some(line) => format!("{}:{line}", self.place),
@@ -244,7 +243,7 @@ impl DiscoveredJob {
 }
 
 impl Inventory {
-    /// The terms of all that reports because of discover's changes: those that were made before, and those of
+    /// The reservations of all jobs that report because of `discover`: those that were changed before, and those in
     /// `planned`.
     pub fn reservations(&self, planned: &plan::DiscoverPlan) -> Vec<ReservationTerms> {
         let reports = |(index, entry): &(usize, &DiscoveredJob)| {
@@ -252,14 +251,13 @@ impl Inventory {
         };
         let all =
             self.entries.iter().enumerate().filter(reports).filter_map(|(_, entry)| entry.reservation());
-        // Lines that were copied report to one: the first says when.
+        // Copied lines report to one reservation, whose schedule comes from the first of them.
         let mut known = BTreeSet::new();
         all.filter(|terms| known.insert((terms.app.clone(), terms.component.clone()))).collect()
     }
 }
 
-/// Everything that is scheduled on the machine whose files lie under `root`: `/`, or a directory that stands
-/// for it.
+/// Finds all scheduled jobs of the machine whose files lie below `root`: `/`, or a directory that represents it.
 pub fn find(root: &Path, options: &SearchOptions) -> Inventory {
     entries::find(root, options)
 }

@@ -1,6 +1,6 @@
-//! Names for what was found: taken from the program that is run, never from its place or its times, so that
-//! they stay when a line moves or runs at another time. Arguments stay out of them, since some are secret;
-//! but a short word in small letters behind the program (`restic backup`) is a part of what it does.
+//! Chooses names for jobs. A name comes from the program and not from its place or times, so that it stays the same
+//! if a line moves or gets other times. Arguments are left out because they may be secret, except a short lowercase
+//! word after the program (`restic backup`), which says what the program does.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,17 +8,18 @@ use sha2::{Digest as _, Sha256};
 
 use super::command::{Words, simple_commands};
 
-/// The longest name that is made, in characters.
+/// Longest generated name, in characters.
 const LONGEST: usize = 40;
 
-/// What only prepares a command, or asks whether it may run.
+/// Commands that only prepare another command or test whether it should run.
 const PREPARING: [&str; 20] = [
     "cd", "test", "[", "[[", ".", "source", "umask", "set", "ulimit", "export", "sleep", "true", ":", "exit",
     "unset", "which", "command", "trap", "echo", "printf",
 ];
-/// Words of the shell before a command.
+/// Words of the shell that precede a command.
 const KEYWORDS: [&str; 8] = ["if", "then", "else", "!", "{", "exec", "do", "while"];
-/// Programs that run another: which of their options have a value, and how many words stand before the other.
+/// Programs that run another program, with their options that take a value, and the number of words before that
+/// program.
 const RUNNERS: [(&str, &str, usize); 18] = [
     ("sudo", "ugChpRrtT", 0),
     ("doas", "uC", 0),
@@ -50,7 +51,7 @@ pub fn suggested(command: &str) -> String {
     if slug.is_empty() { "job".to_owned() } else { slug }
 }
 
-/// Small letters, digits, `.`, `_` and single `-`.
+/// Reduces a name to lowercase letters, digits, `.`, `_` and single `-`.
 pub fn slug(name: &str) -> String {
     let mut slug = String::new();
     for c in name.chars().map(|c| c.to_ascii_lowercase()) {
@@ -93,7 +94,7 @@ fn of_script(script: &str, depth: usize) -> Option<String> {
     fallback
 }
 
-/// The words from the program on that does the work.
+/// The words from the program that does the work.
 fn without_runners(words: &Words) -> Option<&[String]> {
     let mut rest = words.as_slice();
     loop {
@@ -147,7 +148,7 @@ fn of_interpreter(words: &[String]) -> String {
     base(&words[0]).to_owned()
 }
 
-/// The program, and the word behind it where that says what it does.
+/// The program, and the word after it if that word is a subcommand.
 fn with_subcommand(words: &[String]) -> String {
     let program = stem(base(&words[0]));
     let is_subcommand = |word: &&String| {
@@ -173,25 +174,25 @@ fn stem(name: &str) -> &str {
         .unwrap_or(name)
 }
 
-/// A short mark of a text, the same in every version.
+/// A short hash of a text, the same in every version.
 pub fn mark(text: &str, bytes: usize) -> String {
     Sha256::digest(text.as_bytes()).iter().take(bytes).map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// What wants a name.
+/// A job that needs a name.
 #[derive(Debug)]
 pub struct Wanting {
-    /// What stays of it when it moves or runs at other times: its kind, its user, its command.
+    /// Its kind, user and command: an identity that stays the same if the job moves or gets other times.
     pub identity: String,
-    /// The name that it suggests.
+    /// The suggested name.
     pub suggested: String,
-    /// The name that it has already.
+    /// The name that the job has already.
     pub has: Option<String>,
 }
 
-/// A name for each, no two alike. Who has one keeps it, and whoever had one before (`known`, by [`mark`] of
-/// the identity) gets it again. Where several want the same, each gets a mark of its identity behind it,
-/// whatever their order.
+/// Chooses a unique name for each job. A job keeps the name that it has. A job that had a name before (in `known`, by
+/// the [`mark`] of its identity) gets it again. If several jobs suggest the same name, each gets a hash of its
+/// identity appended, so that the result does not depend on their order.
 pub fn names(all: &[Wanting], known: &BTreeMap<String, String>) -> Vec<String> {
     let kept = |wanting: &Wanting| wanting.has.clone();
     let mut taken: BTreeSet<String> = all.iter().filter_map(kept).collect();
@@ -203,7 +204,7 @@ pub fn names(all: &[Wanting], known: &BTreeMap<String, String>) -> Vec<String> {
             *name = Some(before.clone());
         }
     }
-    // What others were called before is theirs, though they are gone.
+    // Names of jobs that are gone stay reserved for them.
     let reserved: BTreeSet<&String> = known.values().collect();
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for (wanting, _) in all.iter().zip(&names).filter(|(_, name)| name.is_none()) {

@@ -1,4 +1,4 @@
-//! What would be changed, before anything is: shown as a unified diff.
+//! Plans the changes and shows them as a unified diff, before anything is changed.
 
 use std::fs;
 use std::ops::Range;
@@ -14,53 +14,53 @@ use super::source::{Source, WrapTarget};
 use super::wrap::{Wrapping, unwrap};
 use super::{DiscoveredJob, Inventory, Origin, anacron, crontab, drop_in};
 
-/// How the changes are to be.
+/// Options of a plan.
 #[derive(Debug, Clone, Copy)]
 pub struct PlanOptions<'a> {
-    /// The agent's absolute path, which is written into lines and units.
+    /// Absolute path of the agent, which is written into lines and units.
     pub agent: &'a Path,
-    /// Whether the lines carry the schedule, so that `exec` makes the reservation by itself.
+    /// Whether lines get the schedule as options, so that `exec` makes the reservation itself.
     pub schedule_flags: bool,
-    /// The only reservations that are meant, as `app/component` or `component`; all where it is empty.
+    /// Restricts the plan to these reservations, as `app/component` or `component`; all if empty.
     pub only: &'a [String],
 }
 
-/// What would be changed.
+/// The planned changes.
 #[derive(Debug, Default)]
 pub struct DiscoverPlan {
-    /// The changes, each of one table or unit.
+    /// The changes, one per table or unit.
     pub changes: Vec<FileChange>,
-    /// What is left as it is.
+    /// The entries that stay unchanged.
     pub refused: Vec<LeftAlone>,
 }
 
 /// The change of one table or unit.
 #[derive(Debug)]
 pub struct FileChange {
-    /// What is changed.
+    /// The table or unit.
     pub target: WrapTarget,
     /// Its place, for people.
     pub shown: String,
-    /// Its content before; none where there is none.
+    /// The content before; none if it does not exist.
     pub before: Option<Vec<u8>>,
-    /// Its content without any of discover's changes.
+    /// The content without any change made by `discover`.
     pub original: Option<Vec<u8>>,
-    /// Its content after.
+    /// The content after the change.
     pub after: Vec<u8>,
-    /// Which entries it is about, by their indices.
+    /// Indices of the entries that the change affects.
     pub entries: Vec<usize>,
 }
 
-/// Something that is left as it is.
+/// An entry that stays unchanged.
 #[derive(Debug, Serialize)]
 pub struct LeftAlone {
-    /// The index of the entry.
+    /// Index of the entry.
     pub entry: usize,
-    /// Why.
+    /// The reason.
     pub reason: String,
 }
 
-/// A part of a file, and what is to stand there.
+/// A byte range and its replacement.
 pub(super) type Edit = (Range<usize>, Vec<u8>);
 
 impl PlanOptions<'_> {
@@ -71,7 +71,7 @@ impl PlanOptions<'_> {
 }
 
 impl DiscoverPlan {
-    /// What is to be changed so that all that was found reports. It changes nothing twice.
+    /// Plans the changes by which all jobs report. A job that is wrapped already is not wrapped twice.
     pub fn new(found: &Inventory, options: PlanOptions<'_>) -> Self {
         let mut plan = Self::default();
         for (index, source) in found.sources.iter().enumerate() {
@@ -90,7 +90,7 @@ impl DiscoverPlan {
         plan
     }
 
-    /// The entries that would report, by their indices.
+    /// Indices of the entries that will report.
     pub fn entries(&self) -> impl Iterator<Item = usize> {
         self.changes.iter().flat_map(|change| change.entries.iter().copied())
     }
@@ -125,7 +125,7 @@ impl DiscoverPlan {
             let terms = entry.reservation().filter(|_| with_flags);
             let flags = terms.map(|terms| terms.flags()).unwrap_or_default();
             if let Some(own) = &own {
-                // It is changed again where it says another schedule than the line has, or its agent is gone.
+                // A wrapped line is changed again if its schedule options are outdated or its agent is gone.
                 let is_gone = found.root == Path::new("/") && !Path::new(&own.agent).exists();
                 if own.flags == flags && !is_gone {
                     continue;
@@ -178,7 +178,7 @@ impl DiscoverPlan {
         if !is_unwatched(entry) || !options.means(entry) {
             return;
         }
-        // The drop-in's command runs as root, whoever the service runs as.
+        // The drop-in's command runs as root, whatever the user of the service.
         let refusal = entry.refusal.clone().or_else(|| cannot_run(options.agent, "root", root));
         if refusal.is_some() {
             return self.refuse(index, refusal);
@@ -202,7 +202,7 @@ impl DiscoverPlan {
     }
 }
 
-/// The content of a source without any of discover's changes.
+/// The content of a source without any change made by `discover`.
 pub(super) fn original(found: &Inventory, index: usize) -> Vec<u8> {
     let bytes = &found.sources[index].bytes;
     let own = found.entries.iter().filter_map(|entry| match &entry.origin {
@@ -227,7 +227,7 @@ fn edited(bytes: &[u8], mut edits: Vec<Edit>) -> Vec<u8> {
     after
 }
 
-/// Whether all lines run at the same times, as the same users and in the same environment.
+/// Whether all lines still run at the same times, as the same users and with the same variables.
 fn reads_alike(source: &Source, after: &[u8], cron: Cron) -> bool {
     match &source.form {
         Some(form) => {

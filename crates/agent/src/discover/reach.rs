@@ -1,4 +1,4 @@
-//! Whether a job's user can run the agent, and whether the agent can report for that user.
+//! Checks whether a job's user can run the agent, and whether the agent can report for that user.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,19 +8,19 @@ use std::path::Path;
 use super::machine::Machine;
 use crate::config::MACHINES;
 
-/// A user's configuration within the home.
+/// Path of a user's configuration, relative to the home directory.
 const OWN: &str = ".config/innkeeper/agent.toml";
 
-/// Why a user cannot run the agent: the job would not run either.
+/// Why a user cannot run the agent. In that case a wrapped job would not run at all.
 pub(super) fn cannot_run(agent: &Path, user: &str, root: &Path) -> Option<String> {
     let mode_of = |path: &Path| fs::metadata(path).map(|found| found.permissions().mode());
     let Ok(mode) = mode_of(agent) else {
-        // Under a directory that stands for a machine it need not be there yet.
+        // Below another root the agent need not be installed yet.
         return (root == Path::new("/")).then(|| format!("there is no {}", agent.display()));
     };
     let is_passable = |path: &Path| mode_of(path).is_ok_and(|mode| mode & 0o001 != 0);
     let for_others = mode & 0o001 != 0 && agent.ancestors().skip(1).all(is_passable);
-    // Whoever is not root changes only what is its own.
+    // A user other than root only changes its own jobs.
     let is_own = user == "root" || !rustix::process::geteuid().is_root();
     (!for_others && !is_own).then(|| {
         format!(
@@ -30,8 +30,8 @@ pub(super) fn cannot_run(agent: &Path, user: &str, root: &Path) -> Option<String
     })
 }
 
-/// Why the agent could not report for a user: it has no configuration there, though the machine has one. What
-/// never reports would be missed.
+/// Why the agent cannot report for a user: the machine is configured, but this user has no access to any
+/// configuration. The server would expect reports that never come.
 pub(super) fn cannot_report(
     machine: &Machine,
     user: &str,
@@ -62,7 +62,7 @@ pub(super) fn cannot_report(
                 )
             })
         }
-        // Root's own, and nobody else's.
+        // Only root has a configuration.
         Err(_) if machine.path("/root").join(OWN).exists() => Some(format!(
             "{user} has no configuration of the agent, so its runs could not be reported; write {}",
             own.display()

@@ -1,5 +1,5 @@
-//! What discover has changed, and the names that it has chosen: kept with the agent's state, so that a change
-//! can be taken back byte for byte and a name stays.
+//! Records the changes of `discover` and the names that it has chosen. The record lies in the agent's state
+//! directory. With it, changes can be undone byte for byte, and names stay the same.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -18,32 +18,32 @@ const FILE: &str = "record.json";
 /// The record.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Record {
-    /// The tables and units that are changed now.
+    /// The tables and units that are changed at present.
     pub changed: Vec<Changed>,
-    /// The names that were chosen, by the marks of what has them.
+    /// The chosen names, by the hash of each job's identity.
     pub names: BTreeMap<String, String>,
 }
 
-/// A table or unit that is changed.
+/// A changed table or unit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Changed {
-    /// Which.
+    /// The table or unit.
     pub target: WrapTarget,
-    /// When, RFC 3339.
+    /// The time of the change, RFC 3339.
     pub at: String,
-    /// The copy of what was there before; none where nothing was.
+    /// The backup of the content before; none if there was none.
     pub backup: Option<PathBuf>,
-    /// The digest of what was there without any change of discover's.
+    /// The digest of the content without any change made by `discover`.
     pub original: Option<String>,
-    /// The digest of what was written.
+    /// The digest of the content that was written.
     pub written: String,
 }
 
 impl Record {
-    /// The one that is kept in `directory`; an empty one where there is none.
+    /// Reads the record in `directory`; it is empty if there is no file.
     ///
     /// # Errors
-    /// It is there and cannot be read.
+    /// The file exists but cannot be read.
     pub fn read(directory: &Path) -> Result<Self, String> {
         let path = directory.join(FILE);
         let wrong = |what: String| format!("{}: {what}", path.display());
@@ -54,10 +54,10 @@ impl Record {
         }
     }
 
-    /// Keeps it.
+    /// Writes the record.
     ///
     /// # Errors
-    /// Why it cannot be kept.
+    /// Why it cannot be written.
     pub fn write(&self, directory: &Path) -> Result<(), String> {
         let path = directory.join(FILE);
         let wrong = |what: String| format!("{}: {what}", path.display());
@@ -65,12 +65,12 @@ impl Record {
         replace(&path, &text, Ownership::Private).map_err(|error| wrong(error.to_string()))
     }
 
-    /// What it says of a target.
+    /// The recorded change of a target.
     pub fn of(&self, target: &WrapTarget) -> Option<&Changed> {
         self.changed.iter().find(|changed| changed.target == *target)
     }
 
-    /// Notes the names of all that reports, so that they stay.
+    /// Records the names of all jobs that report, so that they stay the same.
     pub fn note_names(&mut self, found: &Inventory, planned: &plan::DiscoverPlan) {
         for (index, entry) in found.entries.iter().enumerate() {
             if entry.watched == WatchedBy::Discover || planned.entries().any(|planned| planned == index) {
@@ -81,7 +81,7 @@ impl Record {
     }
 }
 
-/// The digest of a content.
+/// The SHA-256 digest of a content, in hexadecimal.
 pub fn digest(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }

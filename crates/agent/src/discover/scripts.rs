@@ -1,4 +1,4 @@
-//! Scripts in `/etc/cron.daily` and its like, which `run-parts` starts one after the other.
+//! Scripts in `/etc/cron.daily` and similar directories, which `run-parts` runs one after the other.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -9,10 +9,10 @@ use super::source::SearchProblem;
 use super::taken::{Reader, passed_over};
 use super::{DiscoveredJob, Inventory, Origin, SourceKind, command, naming};
 
-/// A script, the name that it suggests, and the one that it has.
+/// A script, the name that it suggests, and the names that it has.
 type Script = (DiscoveredJob, String, Option<(String, String)>);
 
-/// The scripts that a line runs by `run-parts`.
+/// The scripts that a line runs through `run-parts`.
 pub(super) fn of_line(
     machine: &Machine,
     by: &DiscoveredJob,
@@ -65,7 +65,7 @@ pub(super) fn of_line(
     scripts
 }
 
-/// Directories of scripts that no line runs.
+/// Reports directories with scripts that no line runs.
 pub(super) fn unrun(machine: &Machine, found: &Inventory) -> Vec<SearchProblem> {
     let all = ["hourly", "daily", "weekly", "monthly", "yearly"].map(|name| format!("/etc/cron.{name}"));
     let is_unrun = |directory: &&String| {

@@ -1,4 +1,4 @@
-//! What was found, as a table for people.
+//! Formats the search result as a table for people.
 
 use chrono_tz::Tz;
 use comfy_table::{ContentArrangement, Table};
@@ -7,12 +7,12 @@ use innkeeper_core::duration;
 use super::command::WatchedBy;
 use super::{DiscoveredJob, Inventory};
 
-/// A table with a line below its header and no others (the places of a comfy-table preset).
+/// A comfy-table preset with a single line below the header.
 const LINES: &str = "     ──            ";
-/// The longest command that is shown whole, in characters.
+/// Longest command that is shown in full, in characters.
 const LONGEST: usize = 60;
 
-/// The table, then the notes to its rows, then what could not be read or does not run.
+/// The table, followed by notes and by the problems.
 pub fn table(found: &Inventory) -> String {
     let mut text = String::new();
     if found.entries.is_empty() {
@@ -87,7 +87,7 @@ fn shortened(text: &str) -> String {
     format!("{start}…")
 }
 
-/// A crontab may have any byte in it; a terminal is to get none that does something.
+/// A crontab may contain any byte. Control characters must not reach the terminal.
 fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }

@@ -1,4 +1,4 @@
-//! Which files cron takes, by their names, owners and modes; and which of them packages brought.
+//! Decides which files cron accepts, by their names, owners and modes, and which of them packages have installed.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -10,16 +10,16 @@ use std::process::{Command, Stdio};
 use super::files::names_in;
 use super::machine::{Cron, Machine};
 
-/// Who looks at the names of files.
+/// The program that selects files by their names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reader {
     /// Cron, in `/etc/cron.d`.
     Cron,
-    /// `run-parts`, in `/etc/cron.daily` and its like.
+    /// `run-parts`, in `/etc/cron.daily` and similar directories.
     RunParts,
 }
 
-/// Why a file of that name is passed over; none if it is not.
+/// Why a file with this name is ignored; none if it is not.
 pub fn passed_over(name: &str, cron: Cron, reader: Reader) -> Option<String> {
     let odd = |c: &char| !(c.is_ascii_alphanumeric() || matches!(c, '_' | '-'));
     match cron {
@@ -43,7 +43,7 @@ pub fn passed_over(name: &str, cron: Cron, reader: Reader) -> Option<String> {
     }
 }
 
-/// Why cron does not take a file of the system's, by its owner, mode and links.
+/// Why cron ignores a system file because of its owner, mode or links.
 pub(super) fn refused_file(path: &Path, machine: &Machine) -> Option<String> {
     let link = fs::symlink_metadata(path).ok()?;
     let found = fs::metadata(path).ok()?;
@@ -67,7 +67,7 @@ pub(super) fn refused_file(path: &Path, machine: &Machine) -> Option<String> {
     has_links.then(|| format!("it has {} hard links", found.nlink()))
 }
 
-/// Why cron does not take the table of a user of that number.
+/// Why cron ignores the table of the user with this id.
 pub(super) fn refused_table(path: &Path, user: u32, machine: &Machine) -> Option<String> {
     let found = fs::symlink_metadata(path).ok()?;
     if !found.is_file() {
@@ -89,7 +89,7 @@ pub(super) fn refused_table(path: &Path, user: u32, machine: &Machine) -> Option
     (is_strict && found.nlink() != 1).then(|| format!("it has {} hard links", found.nlink()))
 }
 
-/// Root's number; under a directory that stands for the machine, whoever owns that.
+/// The user id of root. Below another root, the owner of that directory counts as root.
 fn root_id(machine: &Machine) -> u32 {
     match machine.is_live() {
         true => 0,
@@ -97,7 +97,7 @@ fn root_id(machine: &Machine) -> u32 {
     }
 }
 
-/// Files that Debian's packages brought as their configuration.
+/// The configuration files that Debian packages have installed.
 pub(super) fn packaged(machine: &Machine) -> BTreeSet<String> {
     let directory = machine.path("/var/lib/dpkg/info");
     let mut files = BTreeSet::new();
@@ -111,7 +111,7 @@ pub(super) fn packaged(machine: &Machine) -> BTreeSet<String> {
     files
 }
 
-/// Whether a file is of a package of rpm.
+/// Whether a file belongs to an rpm package.
 pub(super) fn is_of_rpm(machine: &Machine, absolute: &str) -> bool {
     let is_there = machine.is_live() && machine.path("/var/lib/rpm").exists();
     let asked = is_there.then(|| {

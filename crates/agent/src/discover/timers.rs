@@ -1,4 +1,4 @@
-//! Timers of systemd: from `systemctl` where it answers, else from their files.
+//! Systemd timers, read through `systemctl` if possible, or else from their files.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -12,21 +12,21 @@ use super::machine::{Machine, SearchOptions};
 use super::source::SearchProblem;
 use super::units::{Directories, SYSTEM, Unit, span};
 
-/// How exactly a timer runs where it does not say.
+/// Default accuracy of a timer (`AccuracySec=`).
 const ACCURACY: TimeDelta = TimeDelta::minutes(1);
 
-/// A timer that is in force.
+/// An active timer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Timer {
-    /// Its name.
+    /// The name of the timer.
     pub name: String,
     /// The unit that it starts.
     pub unit: String,
     /// Its calendar expressions.
     pub calendars: Vec<String>,
-    /// Its other times: what they count from (`OnBoot`), and how long.
+    /// Its monotonic times: the event that starts them (`OnBoot`), and the duration.
     pub monotonic: Vec<(String, TimeDelta)>,
-    /// How much later it may run: what is drawn at random, and how exactly it is kept.
+    /// How much later the timer may fire: its random delay plus its accuracy.
     pub spread: TimeDelta,
 }
 
@@ -35,15 +35,15 @@ pub struct Timer {
 pub struct ScheduledTimer {
     /// The timer.
     pub timer: Timer,
-    /// The service, where it has a file.
+    /// The service, if it has a file.
     pub service: Option<Unit>,
-    /// Where the timer stands.
+    /// The file of the timer.
     pub place: PathBuf,
-    /// Whose manager runs it; none for the system's.
+    /// The user whose manager runs the timer; none for the system's manager.
     pub user: Option<String>,
 }
 
-/// The timers of this machine, and what of them cannot be read.
+/// The timers of this machine, and the problems.
 pub fn gather(machine: &Machine, options: &SearchOptions) -> (Vec<ScheduledTimer>, Vec<SearchProblem>) {
     let mut found = Vec::new();
     let mut problems = Vec::new();
@@ -80,7 +80,7 @@ fn add(
         })
     };
     let place = of(&timer.name).map(|unit| unit.path).unwrap_or_default();
-    // What systemd-cron made of a crontab's lines stands there.
+    // systemd-cron generates these units from crontab lines, which are found there.
     let is_generated = place.to_string_lossy().contains("/run/systemd/generator");
     if is_generated && timer.name.starts_with("cron-") {
         return;
@@ -89,7 +89,7 @@ fn add(
     found.push(ScheduledTimer { timer, service, place, user: user.map(str::to_owned) });
 }
 
-/// Timers of users whose managers run without a login, or of the one who looks.
+/// Timers of users whose managers run without a login, or of the current user.
 fn users(
     machine: &Machine,
     options: &SearchOptions,
@@ -145,7 +145,7 @@ fn service_of(timer: &str) -> String {
     format!("{}.service", timer.trim_end_matches(".timer"))
 }
 
-/// What `systemctl` says of the timers that are active.
+/// The active timers, according to `systemctl`.
 fn asked(program: &Path) -> Result<Vec<Timer>, String> {
     let names =
         run(program, &["list-units", "--type=timer", "--state=active", "--plain", "--no-legend", "--full"])?;
@@ -173,7 +173,7 @@ fn run(program: &Path, arguments: &[&str]) -> Result<String, String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// The timer that one paragraph of `systemctl show` says.
+/// The timer that one paragraph of `systemctl show` describes.
 fn of_properties(text: &str) -> Option<Timer> {
     let all = |key: &str| {
         let prefix = format!("{key}=");
@@ -204,7 +204,7 @@ fn of_properties(text: &str) -> Option<Timer> {
 }
 
 impl Timer {
-    /// Its schedule, if it has one that can be said, and what is to be said about it.
+    /// The timer's schedule (if it can be expressed) and notes for people.
     pub fn schedule(&self, machine_zone: Tz) -> (Option<Schedule>, Vec<String>) {
         let mut notes = Vec::new();
         if !self.calendars.is_empty() {

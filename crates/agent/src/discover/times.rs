@@ -1,4 +1,4 @@
-//! When a line runs, as a schedule of the core, and how late its success may be.
+//! The schedule of a crontab line and its grace.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
@@ -8,16 +8,17 @@ use innkeeper_core::schedule::{Schedule, zone};
 use super::crontab::{CronJob, Rhythm};
 use super::machine::{Cron, Machine, SearchOptions};
 
-/// A job that runs once at each start is expected once in so long, which is: never, but its failure is told.
+/// Period for a job that runs once at each start: the longest there is. The job is never overdue, but its failures
+/// are reported.
 const NEVER: TimeDelta = duration::LONGEST;
-/// The least grace that is proposed where nothing is said to be late.
+/// Shortest proposed grace.
 pub(super) const LEAST_GRACE: TimeDelta = TimeDelta::minutes(5);
-/// And the most.
+/// Longest proposed grace.
 pub(super) const MOST_GRACE: TimeDelta = TimeDelta::hours(1);
-/// Runs that are looked at for the shortest time between two.
+/// Number of runs that are examined for the shortest interval.
 const LOOKED_AT: usize = 20;
 
-/// When a line runs, and how late its success may be.
+/// The schedule of a line and its grace.
 pub(super) fn of_line(
     job: &CronJob,
     machine: &Machine,
@@ -89,8 +90,8 @@ fn zone_of(job: &CronJob, machine: &Machine, notes: &mut Vec<String>) -> Result<
     zone::parse("CRON_TZ", named.trim_start_matches(':')).map_err(|invalid| invalid.to_string())
 }
 
-/// Half the shortest time between two runs, from five minutes to an hour: the success of a run is what is
-/// waited for, and nobody knows yet how long a run takes.
+/// The default grace: half of the shortest interval between two runs, but from five minutes to one hour. It must
+/// cover the run itself, because the success comes at its end, and the run time is not known yet.
 pub(super) fn usual_grace(schedule: &Schedule, now: DateTime<Utc>) -> TimeDelta {
     let first = schedule.following(now);
     let runs: Vec<_> = std::iter::successors(first, |at| schedule.following(*at)).take(LOOKED_AT).collect();

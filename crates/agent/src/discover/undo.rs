@@ -1,4 +1,4 @@
-//! Takes back what discover has changed: byte for byte where nothing was changed since, and else only its own
+//! Reverts the changes of `discover`: byte for byte if a table was not changed since, otherwise only `discover`'s own
 //! part.
 
 use std::collections::BTreeSet;
@@ -15,10 +15,10 @@ use super::source::{Source, WrapTarget};
 use super::wrap::MARK;
 use super::{Inventory, Origin, drop_in};
 
-/// Takes back all changes of what was found.
+/// Reverts all recorded changes.
 ///
 /// # Errors
-/// Nothing was changed: the record cannot be used, or another discover is at work.
+/// Nothing was changed, because the record cannot be used or another process holds the lock.
 pub fn undo(
     found: &Inventory,
     directory: &Path,
@@ -90,7 +90,7 @@ fn table(
     let backup = noted.and_then(|noted| noted.backup.as_ref());
     let (content, says) = match noted {
         Some(_) if is_as_written && is_original => (without_own, "is as it was, byte for byte".to_owned()),
-        // Its lines are read otherwise than when they were changed: by another version, or another cron.
+        // This version or another cron reads the lines differently than at the time of the change.
         Some(_) if is_as_written => {
             let content = backup.and_then(|path| read_bounded(path).ok());
             let content = content.ok_or("its lines cannot be told apart any more, and its backup is gone")?;
@@ -112,7 +112,7 @@ fn table(
         put(&source.target, &content, found, options)?;
     }
     if is_as_written && let Some(backup) = backup {
-        // One that stays does no harm.
+        // A backup that cannot be removed does no harm.
         let _ = fs::remove_file(backup);
     }
     let left = String::from_utf8_lossy(&content).lines().filter(|line| is_left(line)).count();
@@ -126,7 +126,7 @@ fn is_left(line: &str) -> bool {
     line.contains("/innkeeper-agent exec ") && line.contains(MARK)
 }
 
-/// Where drop-ins of discover's may lie.
+/// Paths at which drop-ins of `discover` may lie.
 fn drop_ins(found: &Inventory, record: &Record) -> BTreeSet<PathBuf> {
     let of_entries = found.entries.iter().filter_map(|entry| match &entry.origin {
         Origin::Service(service) if entry.watched == WatchedBy::Discover => {
@@ -134,7 +134,7 @@ fn drop_ins(found: &Inventory, record: &Record) -> BTreeSet<PathBuf> {
         }
         _ => None,
     });
-    // The unit may be gone.
+    // The unit itself may be gone, so the record is searched as well.
     let of_record = record.changed.iter().filter_map(|changed| match &changed.target {
         WrapTarget::File(path) if changed.original.is_none() && changed.backup.is_none() => {
             Some(path.clone())
@@ -156,7 +156,7 @@ fn unit(
     let rest = drop_in::without_own(&String::from_utf8_lossy(&bytes)).filter(|_| !is_as_written);
     let Some(rest) = rest else {
         fs::remove_file(path).map_err(|error| format!("cannot be removed: {error}"))?;
-        // It is removed only if nothing else is in it.
+        // The directory is only removed if it is empty.
         let _ = path.parent().map(fs::remove_dir);
         return Ok("is removed".to_owned());
     };

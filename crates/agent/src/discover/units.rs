@@ -1,4 +1,4 @@
-//! Units of systemd as their files say them, with their drop-ins.
+//! Parses systemd unit files with their drop-ins.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -8,7 +8,7 @@ use chrono::TimeDelta;
 
 use super::files::read_bounded;
 
-/// Where the system's units lie, the strongest first.
+/// Directories of system units, in order of precedence.
 pub const SYSTEM: [&str; 7] = [
     "/etc/systemd/system",
     "/run/systemd/system",
@@ -19,16 +19,16 @@ pub const SYSTEM: [&str; 7] = [
     "/lib/systemd/system",
 ];
 
-/// A unit: what its file and its drop-ins set, in their order.
+/// The settings of a unit file and its drop-ins, in their order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Unit {
-    /// Its file.
+    /// The unit file.
     pub path: PathBuf,
     settings: Vec<(String, String, String)>,
 }
 
 impl Unit {
-    /// All values of a setting; an empty one takes those before it away.
+    /// All values of a setting. An empty value removes those before it.
     pub fn all(&self, section: &str, key: &str) -> Vec<&str> {
         let mut values = Vec::new();
         for (_, _, value) in
@@ -47,12 +47,12 @@ impl Unit {
         self.all(section, key).last().copied()
     }
 
-    /// Whether a setting is on.
+    /// Whether a boolean setting is on.
     pub fn is_on(&self, section: &str, key: &str) -> bool {
         self.last(section, key).is_some_and(|value| matches!(value, "yes" | "true" | "on" | "1"))
     }
 
-    /// Whether it has any condition of its own (`ConditionACPower=`, …), which may leave a run out.
+    /// Whether the unit has a condition (`ConditionACPower=`, …), because of which a run may be skipped.
     pub fn has_conditions(&self) -> bool {
         self.settings.iter().any(|(section, key, value)| {
             section == "Unit" && key.starts_with("Condition") && !value.is_empty()
@@ -85,12 +85,12 @@ impl Unit {
     }
 }
 
-/// Directories of units, the strongest first.
+/// Directories of units, in order of precedence.
 #[derive(Debug)]
 pub struct Directories(Vec<PathBuf>);
 
 impl Directories {
-    /// These.
+    /// Removes duplicates from the directories.
     pub fn new(directories: impl IntoIterator<Item = PathBuf>) -> Self {
         let mut known = BTreeSet::new();
         // `/lib` may be a link to `/usr/lib`.
@@ -98,7 +98,7 @@ impl Directories {
         Self(directories.into_iter().filter(|path| known.insert(real(path))).collect())
     }
 
-    /// The unit of that name; none where there is none or it is masked.
+    /// The unit with this name; none if it does not exist or is masked.
     ///
     /// # Errors
     /// Its file cannot be read.
@@ -125,7 +125,7 @@ impl Directories {
         Ok(Some(unit))
     }
 
-    /// Its drop-ins in the order in which they count.
+    /// Drop-ins, in the order in which they apply.
     fn drop_ins(&self, name: &str) -> Vec<PathBuf> {
         let mut files: BTreeMap<String, PathBuf> = BTreeMap::new();
         for owner in [Some(name.to_owned()), template_of(name)].into_iter().flatten() {
@@ -141,7 +141,7 @@ impl Directories {
         files.into_values().filter(|path| path.is_file()).collect()
     }
 
-    /// The units with that ending that something wants or requires at its start.
+    /// Units with this suffix that another unit wants or requires.
     pub fn wanted(&self, ending: &str) -> BTreeSet<String> {
         let mut names = BTreeSet::new();
         for directory in &self.0 {
@@ -166,8 +166,8 @@ fn template_of(name: &str) -> Option<String> {
     (!instance.is_empty()).then(|| format!("{before}@.{ending}"))
 }
 
-/// A span of time as systemd writes it (`1h 30min`, `90`, `500ms`), whole seconds, rounded up; none where it
-/// is no such, or endless.
+/// Parses a time span in systemd's notation (`1h 30min`, `90`, `500ms`), rounded up to whole seconds; none if it is
+/// invalid or infinite.
 pub fn span(text: &str) -> Option<TimeDelta> {
     let mut total = 0.0;
     let mut rest = text.trim();
@@ -196,7 +196,7 @@ pub fn span(text: &str) -> Option<TimeDelta> {
         rest = behind.trim_start();
     }
     let bounded = (0.0..1e10).contains(&total);
-    // Within the bound it fits.
+    // The value was checked to be within the bounds of the type.
     #[allow(clippy::cast_possible_truncation)]
     bounded.then(|| TimeDelta::seconds((total - 1e-9).ceil().max(0.0) as i64))
 }

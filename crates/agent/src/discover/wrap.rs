@@ -1,74 +1,74 @@
-//! Puts the agent before a crontab's command, and takes it away again, byte for byte.
+//! Puts the agent in front of a crontab's command and removes it again, byte for byte.
 //!
-//! A program by its path stays as it is: `AGENT exec APP/COMPONENT -- /the/program ARGUMENTS #innkeeper`.
-//! Anything else goes to the shell that cron would have given it to: `AGENT exec APP/COMPONENT -- /bin/sh -c
-//! '…' #innkeeper`, in single quotes, in which nothing but the quote itself means anything. A `%` and what
-//! escapes it stay as they are, since cron reads them before any shell; the input behind the first bare one
-//! stays at the line's end, outside the quotes. The shell's comment at the end is the mark by which the
-//! change is known again: cron would not take one.
+//! A program with its path is not quoted: `AGENT exec APP/COMPONENT -- /the/program ARGUMENTS #innkeeper`. Any other
+//! command is passed to the shell that cron would use: `AGENT exec APP/COMPONENT -- /bin/sh -c '…' #innkeeper`.
+//! Within single quotes only the quote itself has a meaning. A `%` and its escape stay unchanged, because cron
+//! interprets them before the shell. The input after the first unescaped `%` stays at the end of the line, outside of
+//! the quotes. The comment at the end marks the change. It is a comment of the shell: cron has no comments after a
+//! command.
 
 use std::ffi::OsStr;
 use std::path::Path;
 
 use super::command;
 
-/// Ends each command that discover has changed.
+/// Comment at the end of each command that `discover` has changed.
 pub const MARK: &str = " #innkeeper";
-/// The longest command that every cron takes; Debian's refuses the whole crontab for a longer one.
+/// Longest command that every cron accepts, in bytes. Debian's cron ignores the whole crontab if a command is longer.
 const LONGEST: usize = 998;
-/// The longest that cronie takes.
+/// Longest command that cronie accepts, in bytes.
 const LONGEST_OF_CRONIE: usize = 131_071;
-/// Shells in which single quotes and comments are what they are in `sh`.
+/// Shells in which single quotes and comments have the same meaning as in `sh`.
 const SHELLS: [&str; 9] = ["sh", "bash", "dash", "ash", "ksh", "ksh93", "mksh", "zsh", "yash"];
 
-/// How a command is wrapped.
+/// The parameters for wrapping a command.
 #[derive(Debug, Clone)]
 pub struct Wrapping<'a> {
-    /// The agent's absolute path.
+    /// Absolute path of the agent.
     pub agent: &'a Path,
-    /// The reservation.
+    /// The app of the reservation.
     pub app: &'a str,
-    /// The reservation.
+    /// The component of the reservation.
     pub component: &'a str,
-    /// Options of `exec` and their values, one after the other.
+    /// Options of `exec`, each followed by its value.
     pub flags: &'a [String],
-    /// The shell to which cron gives the command.
+    /// The shell that cron would use.
     pub shell: &'a str,
-    /// Whether `%` begins the command's input.
+    /// The meaning of `%`.
     pub percent: Percent,
 }
 
-/// What `%` means.
+/// The meaning of `%` in a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Percent {
-    /// The command's input begins, as in crontabs.
+    /// It begins the command's input, as in crontabs.
     Input,
-    /// Itself, as in anacron's table.
+    /// It has no special meaning, as in anacron's table.
     Itself,
-    /// Nobody knows.
+    /// Unknown.
     Unknown,
 }
 
-/// A change that was taken back.
+/// A command from which the agent was removed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unwrapped {
-    /// What stood there before.
+    /// The original command.
     pub command: Vec<u8>,
-    /// The agent's path.
+    /// Path of the agent.
     pub agent: String,
     /// Options of `exec` and their values.
     pub flags: Vec<String>,
-    /// The reservation.
+    /// The app of the reservation.
     pub app: String,
-    /// The reservation.
+    /// The component of the reservation.
     pub component: String,
 }
 
 impl Wrapping<'_> {
-    /// The command with the agent before it; `before` bytes stand between the fields and it.
+    /// The command with the agent in front of it. `before` is the number of leading blanks that cron counts as well.
     ///
     /// # Errors
-    /// Why it cannot be wrapped safely.
+    /// Why the command cannot be wrapped safely.
     pub fn wrap(&self, command: &[u8], before: usize, is_cronie: bool) -> Result<Vec<u8>, String> {
         let at = match self.percent {
             Percent::Input => command::input_at(command),
@@ -134,7 +134,7 @@ impl Wrapping<'_> {
     }
 }
 
-/// In single quotes, as all known shells read them.
+/// Puts a text in single quotes, in a form that all known shells read alike.
 pub fn quoted(text: &[u8]) -> Vec<u8> {
     let mut quoted = vec![b'\''];
     for byte in text {
@@ -155,7 +155,7 @@ fn quoted_if_needed(text: &str) -> String {
     }
 }
 
-/// Takes [`quoted`]'s quotes off the beginning of `text`: what was quoted, and what follows.
+/// Removes the quotes of [`quoted`] from the beginning of `text`. Returns the quoted text and the rest.
 fn unquoted(text: &[u8]) -> Option<(Vec<u8>, &[u8])> {
     let mut inner = Vec::new();
     let mut rest = text.strip_prefix(b"'")?;
@@ -173,7 +173,7 @@ fn unquoted(text: &[u8]) -> Option<(Vec<u8>, &[u8])> {
     }
 }
 
-/// Takes the agent away from a command that [`Wrapping::wrap`] has made; none where it is no such.
+/// Removes the agent from a command that [`Wrapping::wrap`] has made; none for other commands.
 pub fn unwrap(command: &[u8], percent: Percent) -> Option<Unwrapped> {
     let at = if percent == Percent::Itself { command.len() } else { command::input_at(command) };
     let (text, input) = command.split_at(at);
@@ -212,7 +212,7 @@ fn shell_script(body: &[u8]) -> Option<Vec<u8>> {
     rest.is_empty().then_some(script)
 }
 
-/// A word in single quotes or without blanks, and what follows.
+/// The first word, in single quotes or without blanks, and the rest.
 fn word(text: &[u8]) -> Option<(String, &[u8])> {
     if text.first() == Some(&b'\'') {
         let (inner, rest) = unquoted(text)?;

@@ -1,4 +1,4 @@
-//! Starts the job: its arguments as they are, its environment with one variable more.
+//! Starts the job. Its arguments are unchanged; its environment gets one more variable.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -14,28 +14,30 @@ use uuid::Uuid;
 use super::nesting::RUN;
 use super::streams::Ends;
 
-/// Found, and not executable.
+/// Exit status if the program is found but cannot be executed, as in a shell.
 pub const NOT_EXECUTABLE: u8 = 126;
-/// Not found.
+/// Exit status if the program is not found, as in a shell.
 pub const NOT_FOUND: u8 = 127;
 
-/// What to run.
+/// The command of a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Job {
     /// A program and its arguments.
     Direct(Vec<OsString>),
-    /// A script for a shell in which a pipeline fails when one of its commands does, and its arguments.
+    /// A script, and its arguments. It is run by a shell with `pipefail`: a pipeline fails if any of its commands
+    /// fails.
     Shell(OsString, Vec<OsString>),
 }
 
-/// Why it could not be started.
+/// Why the job could not be started.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NotStarted {
-    /// What the agent ends with, as a shell would.
+    /// Exit status of the agent, the same that a shell would return.
     pub status: u8,
-    /// What is wrong, for people.
+    /// The reason, for people.
     pub problem: String,
-    /// Descriptors, processes or memory are lacking, of which the agent itself has some.
+    /// Whether the system lacks descriptors, processes or memory. The agent can then free some of its own and try
+    /// again.
     pub is_for_lack: bool,
 }
 
@@ -45,10 +47,10 @@ impl NotStarted {
     }
 }
 
-/// Starts `job` as the run `run`; in a process group of its own where `own_group`.
+/// Starts `job` with the run id `run`, in a process group of its own if `own_group` is set.
 ///
 /// # Errors
-/// It could not be started.
+/// [`NotStarted`] with the exit status that the agent should return.
 pub fn start(job: &Job, run: Uuid, own_group: bool, ends: Option<Ends>) -> Result<Child, NotStarted> {
     let argv = match job {
         Job::Direct(argv) => argv.clone(),
@@ -70,7 +72,7 @@ pub fn start(job: &Job, run: Uuid, own_group: bool, ends: Option<Ends>) -> Resul
     let begun = begin(Command::new(program)).or_else(|error| {
         let is_script = error.raw_os_error() == Some(Errno::NOEXEC.raw_os_error());
         match found(program).filter(|_| is_script) {
-            // One without a first line that names its interpreter: it is for the shell.
+            // A script without a `#!` line is run by the shell.
             Some(path) => {
                 let mut shell = Command::new("/bin/sh");
                 shell.arg(path);
@@ -99,7 +101,7 @@ fn not_started(program: &OsStr, error: &io::Error) -> NotStarted {
     }
 }
 
-/// Where a program lies, looked for as the system does.
+/// Searches for a program in the same way as the system does.
 fn found(program: &OsStr) -> Option<PathBuf> {
     if program.as_bytes().contains(&b'/') {
         return Some(PathBuf::from(program)).filter(|path| path.exists());
@@ -112,12 +114,12 @@ fn is_executable(path: &Path) -> bool {
     path.metadata().is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
 }
 
-/// The command line by which a shell runs `script` so that a pipeline fails when one of its commands does.
+/// The command line of a shell that runs `script` with `pipefail`.
 fn shell(script: &OsStr, arguments: &[OsString]) -> Result<Vec<OsString>, NotStarted> {
     let known = ["bash", "/bin/bash", "/usr/bin/bash", "/usr/local/bin/bash"];
     let bash = known.iter().find_map(|name| found(OsStr::new(name)));
     let program = bash.or_else(|| {
-        // Shells that know it and have another name: that of busybox, newer ones of Debian.
+        // Other shells that support `pipefail`: busybox, and newer versions of Debian's.
         let knows = Command::new("/bin/sh")
             .args(["-o", "pipefail", "-c", ":"])
             .stdin(Stdio::null())

@@ -1,4 +1,4 @@
-//! What reads on when the agent has ended: a process that the job left behind goes on writing as before.
+//! The process that outlives the agent and keeps reading the output of processes that the job left behind.
 
 use std::fs::File;
 use std::io::{self, PipeReader, Read as _, Write as _};
@@ -8,17 +8,17 @@ use std::process::{Command, Stdio};
 use super::writer::{Stream, Writer};
 use crate::logbook;
 
-/// The hidden subcommand.
+/// Name of the hidden subcommand.
 pub const SUBCOMMAND: &str = "drain";
 
-/// Starts a process that passes on what comes out of `source` until nobody holds it any more; `is_shown` says whether to
-/// where it went so far, or to nowhere.
+/// Starts a process that reads `source` until its last writer closes it. If `is_shown` is set, it copies to the
+/// stream that was used so far; otherwise it discards the data.
 pub fn hand_over(source: PipeReader, stream: Stream, writer: &Writer, is_shown: bool) {
     let target = match writer.duplicate(stream) {
         Ok(target) if is_shown => Stdio::from(target),
         Ok(_) | Err(_) => Stdio::null(),
     };
-    // Also where the program's file was replaced since it was started.
+    // `/proc/self/exe` works even if the program's file was replaced since the start.
     let mut command = Command::new("/proc/self/exe");
     command.arg(SUBCOMMAND).env_clear().current_dir("/").stdin(source).stdout(target).stderr(Stdio::null());
     if let Err(error) = command.spawn() {
@@ -26,9 +26,9 @@ pub fn hand_over(source: PipeReader, stream: Stream, writer: &Writer, is_shown: 
     }
 }
 
-/// What that process does.
+/// Main function of that process.
 pub fn run() -> u8 {
-    // No signal of the terminal, and none for the job's group, is meant for it.
+    // A new session, so that it gets no signals of the terminal or of the job's group.
     let _ = rustix::process::setsid();
     let (Ok(from), Ok(to)) =
         (io::stdin().as_fd().try_clone_to_owned(), io::stdout().as_fd().try_clone_to_owned())
@@ -45,9 +45,10 @@ pub fn run() -> u8 {
             Err(_) => return 1,
         };
         match to.write_all(&chunk[..n]) {
-            // As it would have been for the writer itself.
+            // The reader is gone. Closing the pipe gives the job's processes the SIGPIPE that they would have got
+            // without the agent.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return 0,
-            // A full disk: the writer lives on.
+            // After another error, such as a full disk, keep reading so that the writer is not blocked.
             Ok(()) | Err(_) => {}
         }
     }

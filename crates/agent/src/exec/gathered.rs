@@ -1,4 +1,4 @@
-//! The figures of a run: those of its command line, and those of the job's output.
+//! Collects the figures of a run, from the command line and from the job's output.
 
 use std::sync::Arc;
 
@@ -6,30 +6,30 @@ use innkeeper_core::figures::{Figures, Flaw, MOST_FIGURES, of_line};
 
 use super::redact::OutputRedactor;
 
-/// Those so far, and what is to be said of the others.
+/// The figures so far, and notes about those that were left out.
 #[derive(Debug)]
 pub struct Gathered {
     figures: Figures,
     redactor: Arc<OutputRedactor>,
-    /// The first name for which there was no room.
+    /// The name of the first figure beyond the maximum number.
     beyond: Option<String>,
-    /// What is wrong with the first line that was no figure, and how many there were.
+    /// The first invalid figure line's flaw. `wrong_lines` counts all such lines.
     wrong: Option<Flaw>,
     wrong_lines: u64,
     is_masked: bool,
 }
 
 impl Gathered {
-    /// Begins with those that are `given`. A line that `redactor` would change is left out.
+    /// Starts with the figures in `given`. Lines that `redactor` would change are left out.
     pub fn new(given: Figures, redactor: Arc<OutputRedactor>) -> Self {
         Self { figures: given, redactor, beyond: None, wrong: None, wrong_lines: 0, is_masked: false }
     }
 
-    /// Takes a line of the output that may name a figure.
+    /// Parses one line of the output, which may name a figure.
     pub fn take(&mut self, line: &str) {
         let Some(figure) = of_line(line) else { return };
         if self.redactor.masks(line) {
-            // Neither its name nor its value is told, nor anything about them.
+            // The line has a secret: neither the figure nor its name is reported.
             self.is_masked = true;
             return;
         }
@@ -41,18 +41,18 @@ impl Gathered {
             set => set,
         });
         if let Err(flaw) = set {
-            // Its text is of the output, of which perhaps nothing is to be told.
+            // Only the flaw is kept and not the line, because the output may be confidential.
             self.wrong.get_or_insert(flaw);
             self.wrong_lines += 1;
         }
     }
 
-    /// The figures.
+    /// The figures so far.
     pub fn figures(&self) -> &Figures {
         &self.figures
     }
 
-    /// What was left out, and why.
+    /// What was left out, and why, for people.
     pub fn notes(&self) -> Vec<String> {
         let beyond = self.beyond.as_ref().map(|name| {
             format!(
@@ -100,7 +100,7 @@ mod tests {
             ("::figure secretname=1", "-"),
             ("::figure pin=4711", "4711"),
             ("::figure pin=x4711", "4711"),
-            // The value of a variable may be of several lines.
+            // A secret may have several lines.
             ("::figure key=5", "-----\n::figure key=5\n-----"),
         ] {
             let gathered = gathered(redactor(vec![value.to_owned()]), &[line]);

@@ -1,5 +1,5 @@
-//! The output of `--quiet-unless-fail`: held back until it is known whether the job failed, first in memory, then in a
-//! file without a name. Where neither takes more, it is written after all: none of it is lost.
+//! The output under `--quiet-unless-fail`. It is held back until the result of the job is known, first in memory,
+//! then in an unnamed file. If neither has room, the output is written after all, so that none of it is lost.
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 
 use super::writer::{Stream, Writer};
 
-/// So much is held in memory, bytes; what is more goes into the file.
+/// Most bytes that are held in memory. More goes into the file.
 const IN_MEMORY: usize = 256 * 1024;
 
-/// The output so far, both streams in the order in which they came.
+/// The output so far, both streams in the order of arrival.
 #[derive(Debug)]
 pub struct HeldOutput {
     recent: Vec<u8>,
@@ -21,12 +21,12 @@ pub struct HeldOutput {
 }
 
 impl HeldOutput {
-    /// Holds what is too much for memory in a file of one of the `directories`.
+    /// Creates an empty buffer. The file is created in the first of `directories` that allows it.
     pub fn new(directories: Vec<PathBuf>) -> Self {
         Self { recent: Vec::new(), file: None, directories, is_passing: false }
     }
 
-    /// Takes the next bytes of `stream`.
+    /// Adds output of `stream`.
     pub fn push(&mut self, stream: Stream, bytes: &[u8], writer: &Writer) {
         if self.is_passing {
             return writer.write(stream, bytes);
@@ -43,10 +43,10 @@ impl HeldOutput {
         }
     }
 
-    /// Writes all of it.
+    /// Writes everything that was held back.
     pub fn write_all(&mut self, writer: &Writer) {
         if let Some(mut file) = self.file.take() {
-            // The file has no name: what cannot be read from it is nowhere else.
+            // The file has no name, so data that cannot be read is lost.
             let read =
                 file.seek(SeekFrom::Start(0)).and_then(|_| replay(&mut io::BufReader::new(file), writer));
             if let Err(error) = read {
@@ -67,7 +67,7 @@ impl HeldOutput {
         let Some(file) = &mut self.file else { return Ok(()) };
         let before = file.stream_position()?;
         if let Err(error) = file.write_all(&self.recent) {
-            // Half of it would be read back.
+            // Removes the partly written record, which would be read back.
             file.set_len(before)?;
             return Err(error);
         }
@@ -76,7 +76,7 @@ impl HeldOutput {
     }
 }
 
-/// A file that is gone when it is closed.
+/// Creates a file without a name, which disappears when it is closed.
 fn unnamed(directory: &Path) -> io::Result<File> {
     let flags = rustix::fs::OFlags::TMPFILE.bits();
     let flags = i32::try_from(flags).map_err(io::Error::other)?;
@@ -109,7 +109,7 @@ fn replay(from: &mut impl io::Read, writer: &Writer) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    /// Pushes more than memory takes, and gives back what was written at once, and after the release.
+    /// Pushes more than memory takes. Returns the bytes written at once, the bytes after the release, and the errors.
     fn written(directories: Vec<PathBuf>) -> (u64, u64, String) {
         let (out, err) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
         let writer = Writer::over(out.try_clone().unwrap(), err.try_clone().unwrap());
@@ -133,7 +133,7 @@ mod tests {
         let errors = "e\n".repeat(10);
         assert_eq!(written(vec![directory.path().to_owned()]), (0, 1_000_000, errors.clone()));
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0, "it has no name");
-        // Where there is no place for it, it is written: none of it is lost.
+        // Without a place for the file the output is written at once.
         assert_eq!(written(vec![PathBuf::from("/proc/none")]), (1_000_000, 1_000_000, errors));
     }
 }

@@ -1,5 +1,5 @@
-//! One run of a job at a time: a lock that the kernel lets go when the agent ends, however it ends. The job does not have
-//! it, so what the job leaves behind does not keep it.
+//! Ensures that only one run of a job is active. The kernel releases the lock when the agent ends, however it ends.
+//! The job does not inherit the lock, so processes that it leaves behind do not keep it.
 
 use std::fs::File;
 use std::thread;
@@ -8,21 +8,21 @@ use std::time::{Duration, Instant};
 use crate::spool::hash;
 use crate::state::{lock_directory, try_lock};
 
-/// How often one that somebody else has is tried.
+/// Polling interval while another run has the lock.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
-/// What came of asking for it.
+/// The result of an attempt to take the lock.
 #[derive(Debug)]
 pub enum Lock {
-    /// It is ours until the file is closed.
+    /// The lock is held until the file is closed.
     Taken(File),
-    /// Another run has it.
+    /// Another run has the lock.
     Held,
-    /// There is no place for locks, and why: the job runs without.
+    /// No directory for locks can be used, for this reason. The job runs without a lock.
     Impossible(String),
 }
 
-/// Takes the lock of the job called `what`, and waits for it up to `patience`.
+/// Takes the lock of the job called `what`. Waits for it up to `patience`.
 pub fn take(what: &str, patience: Duration) -> Lock {
     let directory = match lock_directory() {
         Ok(directory) => directory,
@@ -44,7 +44,8 @@ pub fn take(what: &str, patience: Duration) -> Lock {
     }
 }
 
-/// A name for files: what cannot stand in one is written as its number, and a long one is cut with what it began with.
+/// Turns `what` into a file name: other characters become `%` and two hex digits, and a long name is cut and gets a
+/// hash.
 pub fn file_name(what: &str) -> String {
     let mut name = String::new();
     for byte in what.bytes() {

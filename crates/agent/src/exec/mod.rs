@@ -1,7 +1,7 @@
-//! `exec`: runs a job and reports it, and changes nothing about it.
+//! `exec`: runs a job and reports it, without changing how the job behaves.
 //!
-//! Three things happen side by side: [`supervise`] stays with the job, [`streams`] passes its output on, and [`reporter`]
-//! tells the server. Only the end of a run waits for the last of them, and that for a bounded time.
+//! Three parts work in parallel: [`supervise`] watches the job, [`streams`] copies its output, and [`reporter`]
+//! reports to the server. Only the end of a run waits for the reporter, and only for a limited time.
 
 mod command;
 pub mod drain;
@@ -49,18 +49,18 @@ use supervise::{JobEnd, JobStatus, Limit, Supervisor};
 use tail::Tail;
 use writer::{Stream, Writer};
 
-/// A run that was left out because another one has the lock.
+/// Exit status if the run was skipped because another run has the lock.
 pub const SKIPPED: u8 = 75;
-/// A run that was ended by `--kill`, and said that all was well.
+/// Exit status if `--kill` ended the run and the job itself returned 0.
 const ENDED: u8 = 124;
-/// The most of an output that is reported, bytes.
+/// Most bytes of output that are reported.
 const LONGEST_OUTPUT: usize = 64 * 1024;
-/// How often a job is started again without what the agent needs for its output, where the system lacks something.
+/// If the system lacks resources, the job is started again this often, without the descriptors that the agent uses.
 const TRIES_WITHOUT: usize = 10;
 
-/// Runs a job as `plan` says, and gives back what the agent ends with: what the job ended with.
+/// Runs a job as `plan` says and returns the exit status of the agent, which is that of the job.
 pub fn run(plan: ExecPlan, overrides: Overrides) -> u8 {
-    // Whatever goes wrong in a thread of ours, nothing is written to the job's output.
+    // A panic in a thread of the agent is logged; nothing must be written to the job's output.
     std::panic::set_hook(Box::new(|panic| logbook::note(format_args!("the agent has a bug: {panic}"))));
     signals::survive_limits();
     let within = std::env::var(nesting::RUN).ok();
@@ -93,7 +93,7 @@ pub fn run(plan: ExecPlan, overrides: Overrides) -> u8 {
     Run { plan, reporter, notes }.go(Some(run))
 }
 
-/// Reports that another run is not over.
+/// Reports that the run was skipped because another run is still active.
 fn skip(plan: &ExecPlan, reporter: Option<Reporter>) -> u8 {
     let kind = if plan.lock_fail { ReportKind::Fail } else { ReportKind::Log };
     let mut report = SpooledReport::new(plan.names.clone(), kind, Stamp::now());
@@ -107,7 +107,7 @@ fn skip(plan: &ExecPlan, reporter: Option<Reporter>) -> u8 {
     SKIPPED
 }
 
-/// One run.
+/// One run of the job.
 struct Run {
     plan: ExecPlan,
     reporter: Option<Reporter>,
@@ -117,10 +117,10 @@ struct Run {
 impl Run {
     fn go(mut self, run: Option<uuid::Uuid>) -> u8 {
         let run = run.unwrap_or_default();
-        // What the job leaves behind is ours to reap.
+        // Orphans of the job become children of the agent, which reaps them.
         let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
         let strangers = tree::children();
-        // Before the job is there: none is lost.
+        // Signals are caught before the job starts, so that none is lost.
         let signals = Signals::catch();
         if let Err(error) = &signals {
             self.notes.push(format!("signals are not passed on: {error}"));
@@ -137,7 +137,8 @@ impl Run {
             if !started.as_ref().is_err_and(|problem| problem.is_for_lack) {
                 break;
             }
-            // The job comes first: it gets what we have, and what our other threads have just now.
+            // The job has priority over reporting: the agent frees its pipes and waits for its other threads to free
+            // theirs.
             output = (None, None);
             signals = None;
             std::thread::sleep(Duration::from_millis(20));
@@ -163,7 +164,7 @@ impl Run {
         self.ended(&ended, shared.as_ref(), left)
     }
 
-    /// What the output goes through; none where the job has ours.
+    /// The pipes for the job's output; none if the job writes directly to the agent's streams.
     fn pipes(&mut self) -> Option<Arc<Shared>> {
         if self.plan.no_output || (self.reporter.is_none() && !self.plan.quiet_unless_fail) {
             return None;
@@ -175,7 +176,7 @@ impl Run {
     }
 
     fn not_started(self, problem: &command::NotStarted) -> u8 {
-        // This one is for people: without us, a shell would say it.
+        // This message is for people; a shell would print the same.
         let _ = writeln!(std::io::stderr(), "innkeeper-agent: {}", problem.problem);
         if let Some(reporter) = self.reporter {
             let mut report = SpooledReport::new(self.plan.names.clone(), ReportKind::Fail, Stamp::now());
@@ -188,7 +189,7 @@ impl Run {
         problem.status
     }
 
-    /// Tells that the run takes too long.
+    /// Reports that the run takes longer than `--max-run`.
     fn overran(&self) {
         let Some(reporter) = self.reporter.as_ref().filter(|_| self.plan.kill_after.is_none()) else {
             return;
@@ -241,7 +242,7 @@ impl Run {
         code
     }
 
-    /// What the run brings; what is left out is noted.
+    /// The figures of the run. What was left out becomes a note.
     fn figures(&mut self, shared: Option<&Arc<Shared>>) -> Figures {
         let Some(shared) = shared else { return self.plan.figures.clone() };
         let gathered = shared.figures();
@@ -251,7 +252,7 @@ impl Run {
         gathered.figures().clone()
     }
 
-    /// The end of the output, and what is to be known of the run above it.
+    /// The end of the output, below the agent's notes about the run.
     fn output(&self, shared: Option<&Arc<Shared>>, limit: usize) -> Option<String> {
         let mut text: String = self.notes.iter().map(|note| format!("innkeeper-agent: {note}\n")).collect();
         if let Some(shared) = shared.filter(|_| !self.plan.figures_only) {
@@ -261,13 +262,14 @@ impl Run {
     }
 }
 
-/// Whether a terminal controls this process. Its signals go to the whole of its foreground group, so the job stays in
-/// ours: it can read from the terminal, and Ctrl-C and Ctrl-Z reach it once.
+/// Whether the process has a controlling terminal. A terminal sends its signals to its whole foreground process
+/// group. Therefore the job stays in the agent's group: it can read from the terminal, and gets Ctrl-C and Ctrl-Z
+/// exactly once.
 fn has_terminal() -> bool {
     File::open("/dev/tty").is_ok()
 }
 
-/// Where output is held back that is too much for memory.
+/// Directories for output that is too large for memory.
 fn directories() -> Vec<PathBuf> {
     let state = StateDirectory::open(None).ok().map(|state| state.file(""));
     [Some(std::env::temp_dir()), state].into_iter().flatten().collect()

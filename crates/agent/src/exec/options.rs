@@ -1,4 +1,4 @@
-//! What `exec` is told on the command line, and what it comes to.
+//! The options of `exec`, and the validated plan that they result in.
 
 use std::ffi::OsString;
 use std::sync::Arc;
@@ -18,10 +18,10 @@ use crate::report::Names;
 use crate::spool::Destination;
 use crate::terms::ScheduleFlags;
 
-/// From TERM to KILL, unless something else is said.
+/// Default time between TERM and KILL.
 const KILL_AFTER: Duration = Duration::from_secs(10);
 
-// The help of each option is its doc comment; one on the struct would become that of the command.
+// Each option's help is its doc comment. A doc comment on the struct would replace the help of the command.
 #[allow(missing_docs)]
 #[derive(Debug, Clone, StructOpt)]
 pub struct Options {
@@ -125,46 +125,46 @@ pub struct Options {
     pub command: Vec<OsString>,
 }
 
-/// What `exec` does.
+/// A validated command line of `exec`.
 #[derive(Debug)]
 pub struct ExecPlan {
-    /// What the job is called.
+    /// The name of the job, for locks and messages.
     pub what: String,
-    /// Its reservation.
+    /// The job's reservation; none with `--ping`.
     pub names: Option<Names>,
-    /// Where its reports go.
+    /// Where the reports are sent.
     pub destination: Destination,
-    /// The reservation that is made or changed on the way.
+    /// Fields of the reservation that is made or changed before the start is reported.
     pub terms: Option<Value>,
-    /// What is run.
+    /// The command.
     pub job: Job,
-    /// The longest that it may run.
+    /// The run time after which the run is reported as too long.
     pub max_run: Option<Duration>,
-    /// Whether it is ended then, and how long it has from TERM to KILL.
+    /// If set, such a run is ended, with this time between TERM and KILL.
     pub kill_after: Option<Duration>,
-    /// Whether it runs alone, and how long it waits for that.
+    /// If set, only one run is active at a time. A second run waits this long for the first.
     pub lock: Option<Duration>,
-    /// Whether a run that is left out is a failure.
+    /// Whether a skipped run is reported as a failure.
     pub lock_fail: bool,
-    /// Whether its output is held back.
+    /// Whether the job's output is written only if the job fails.
     pub quiet_unless_fail: bool,
     /// Whether no output is reported.
     pub no_output: bool,
-    /// Whether its figures are all that is reported of it.
+    /// Whether only the figures of the output are reported.
     pub figures_only: bool,
-    /// Those that are known before.
+    /// Figures from the command line.
     pub figures: Figures,
-    /// What is masked in it.
+    /// Masks secrets in the reported output.
     pub redactor: Arc<OutputRedactor>,
-    /// Exit statuses that count as a success.
+    /// Exit statuses beside 0 that count as a success.
     pub ok: Vec<u8>,
 }
 
 impl Options {
-    /// What these options come to; `server` is what `--server` said.
+    /// Validates the options. `server` is the value of `--server`.
     ///
     /// # Errors
-    /// What is wrong, and what is allowed.
+    /// What is wrong with the options, and what is allowed.
     pub fn plan(self, server: Option<&str>) -> Result<ExecPlan, String> {
         if let Some(server) = server {
             config::server(server).map_err(|what| format!("--server: {what}"))?;

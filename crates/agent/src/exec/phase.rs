@@ -1,25 +1,26 @@
-//! The phases of a run that may take too long.
+//! How far the agent has gone in ending a run that takes too long.
 
-/// How far the ending of a job that runs for too long has come.
+/// The phase of such a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
-    /// It is not too long yet.
+    /// The run is within its limit.
     Running,
-    /// It is too long, and only told.
+    /// The limit has passed. It was reported, and the run continues.
     Told,
-    /// TERM was sent; KILL follows at this time of the boot clock.
+    /// TERM was sent. KILL follows at this time of the boot clock, in milliseconds.
     Terminating(u64),
-    /// KILL was sent; nobody is waited for beyond this.
+    /// KILL was sent. The agent waits for the remaining processes until this time of the boot clock, in milliseconds.
     Killed(u64),
 }
 
 impl Phase {
-    /// When it is to be looked at again, whatever happens; `over` is when the job will have run for too long.
+    /// When the phase must be checked again, by the boot clock; `over` is when the limit passes.
     pub fn next(self, over: Option<u64>, now: u64) -> Option<u64> {
         match self {
             Self::Running => over,
             Self::Terminating(at) => Some(at),
-            // What cannot be killed, as while its disk does not answer, ends when it ends, and that is a signal.
+            // A process that KILL cannot end, for example while its disk does not answer, causes SIGCHLD when it
+            // ends.
             Self::Killed(at) => Some(at).filter(|at| *at > now),
             Self::Told => None,
         }

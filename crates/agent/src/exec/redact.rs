@@ -1,11 +1,11 @@
-//! Masks what is secret in the end of an output: by patterns, and by the values of variables.
+//! Masks secrets in the reported output, by patterns and by the values of variables.
 
 use regex_lite::Regex;
 
-/// What stands where something secret stood.
+/// Replaces each secret.
 const MASK: &str = "[redacted]";
 
-/// What is to be masked.
+/// The patterns and values to mask.
 #[derive(Debug, Default)]
 pub struct OutputRedactor {
     patterns: Vec<Regex>,
@@ -13,10 +13,10 @@ pub struct OutputRedactor {
 }
 
 impl OutputRedactor {
-    /// Masks what fits one of the `patterns`, or is one of the `values`.
+    /// Masks whatever matches one of the `patterns` or equals one of the `values`.
     ///
     /// # Errors
-    /// The pattern that is none, and why.
+    /// The invalid pattern, and why it is invalid.
     pub fn new(patterns: &[String], values: Vec<String>) -> Result<Self, String> {
         let read = |pattern: &String| {
             let problem = |error| format!("--redact: {pattern:?} is not a regular expression: {error}");
@@ -26,7 +26,7 @@ impl OutputRedactor {
         Ok(Self { patterns, values: values.into_iter().filter(|value| !value.is_empty()).collect() })
     }
 
-    /// Whether anything of this one line is secret. Of a secret of several lines each line is one.
+    /// Whether this single line contains a secret. Each line of a secret with several lines counts as one.
     pub fn masks(&self, line: &str) -> bool {
         let line = line.trim_end_matches('\r');
         let is_part = |value: &String| {
@@ -37,7 +37,7 @@ impl OutputRedactor {
             || self.values.iter().any(is_part)
     }
 
-    /// The text from `from` on, a secret that reaches over `from` included as its mask.
+    /// The text from the byte `from` on. A secret that spans `from` is included as its mask.
     pub fn redact(&self, text: &str, from: usize) -> String {
         let mut found: Vec<(usize, usize)> = Vec::new();
         for pattern in &self.patterns {
@@ -46,7 +46,7 @@ impl OutputRedactor {
         for value in &self.values {
             found.extend(text.match_indices(value.as_str()).map(|(at, value)| (at, at + value.len())));
         }
-        // An empty match masks nothing.
+        // An empty match would mask nothing.
         found.retain(|(start, end)| end > start && *end > from);
         found.sort_unstable();
         let mut redacted = String::new();

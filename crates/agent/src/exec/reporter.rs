@@ -1,4 +1,4 @@
-//! Reports a run beside the job: in threads of its own, which nothing waits for but the end, and that for a bounded time.
+//! Reports a run from threads of its own. Only the end of the run waits for them, and only for a limited time.
 
 mod sending;
 
@@ -22,68 +22,69 @@ use crate::report::{Names, ReportKind, SpooledReport};
 use crate::sender::{PATIENCE, ReportSender, jitter};
 use crate::spool::{Destination, Name, SpoolEntry};
 
-/// How much output the server keeps, as long as it does not say so.
+/// Most bytes of output that the server keeps, until the server says otherwise.
 const USUAL_OUTPUT: usize = 10_000;
-/// After an outage not all agents begin at once.
+/// Longest random delay before the spool is sent, so that not all agents start at once after an outage.
 const SPREAD: Duration = Duration::from_millis(500);
-/// How long the run's end is waited for to be noted, on a machine that is so busy or a disk that is so slow.
+/// Longest wait until the end of the run is noted on disk, on a busy machine or a slow disk.
 const NOTING: Duration = Duration::from_secs(10);
-/// How often it is noted that a run is still there.
+/// Interval at which the run's record is marked as alive.
 const STILL_THERE: Duration = Duration::from_secs(60);
 
-/// Which run is reported, to whom.
+/// The run that is reported, and the destination of its reports.
 #[derive(Debug, Clone)]
 pub struct RunFacts {
-    /// The run.
+    /// The run's id.
     pub run: Uuid,
-    /// Its reservation; none where the address says it.
+    /// The reservation's names; none if the ping address implies the reservation.
     pub names: Option<Names>,
-    /// Where its reports go.
+    /// Where the reports are sent.
     pub destination: Destination,
-    /// The reservation that is made or changed on the way.
+    /// Fields of the reservation that is made or changed before the start is reported.
     pub terms: Option<Value>,
-    /// When it began.
+    /// When the run began.
     pub began: Stamp,
 }
 
 struct Shared {
     facts: RunFacts,
-    /// Whether there is a run, and not only something to tell of it.
+    /// Whether there is a run, and not only a report without one.
     is_run: bool,
     end_key: Uuid,
     setup: Mutex<Option<Arc<Setup>>>,
     is_set_up: Condvar,
     output_bytes: AtomicUsize,
     most_output: AtomicUsize,
-    /// The name of the end in the spool, once it is there for good; none within where it cannot be.
+    /// The name of the end's entry in the spool, once it is on disk. The inner option is none if it cannot be
+    /// written.
     kept: Mutex<Option<Option<Name>>>,
     is_kept: Condvar,
-    /// Whether the end is noted in the run's record, or cannot be.
+    /// Whether the end is noted in the run's record, or cannot be noted.
     is_noted: AtomicBool,
     began: SpooledReport,
-    /// The start, until the server has it.
+    /// The report of the start, until the server has accepted it.
     start: Mutex<Option<SpooledReport>>,
     record: Mutex<RecordOf>,
 }
 
-/// The record of the run that is there while it lasts.
+/// The record that exists on disk while the run lasts.
 enum RecordOf {
-    /// It is not written.
+    /// The record is not written yet.
     NotYet,
-    /// It is on disk, or on its way there.
+    /// The record is on disk, or is being written.
     There(Arc<Running>),
-    /// The run has ended: none is needed any more.
+    /// The run has ended and needs no record.
     Over,
 }
 
 enum Message {
-    /// A report that is no end, sent if it can be.
+    /// A report during the run. It is sent only if possible and is not kept.
     Beside(Box<SpooledReport>),
-    /// The last entry, which is being put into the spool.
+    /// The entry with the run's end, which is being written to the spool.
     Last(Box<SpoolEntry>),
 }
 
-/// What reports a run.
+/// Reports one run.
 pub struct Reporter {
     shared: Arc<Shared>,
     tell: Channel<Message>,
@@ -91,7 +92,7 @@ pub struct Reporter {
 }
 
 impl Reporter {
-    /// Begins to report the start of a run; none where there is no thread for it.
+    /// Starts reporting a run; none if no thread can be started.
     pub fn begin(facts: RunFacts, overrides: Overrides, is_run: bool) -> Option<Self> {
         let mut start = SpooledReport::new(facts.names.clone(), ReportKind::Start, facts.began.clone());
         start.run = Some(facts.run);
@@ -115,30 +116,30 @@ impl Reporter {
         let worker = Arc::clone(&shared);
         let work = move || {
             worker.work(&overrides, &told);
-            // Whoever waited may have given up.
+            // The receiver is gone if `finish` has stopped waiting.
             let _ = finish.send(());
         };
         thread::Builder::new().spawn(work).ok()?;
         Some(Self { shared, tell, done })
     }
 
-    /// How much output is reported, bytes.
+    /// Most bytes of output that are reported.
     pub fn output_bytes(&self) -> usize {
         self.shared.output_bytes.load(Ordering::Relaxed)
     }
 
     /// Sends a report during the run.
     pub fn beside(&self, report: SpooledReport) {
-        // It is lost where the thread is: it was only to know.
+        // If the thread is gone the report is lost, which is acceptable for a report of this kind.
         let _ = self.tell.send(Message::Beside(Box::new(report)));
     }
 
-    /// Keeps the report of the end, and waits a bounded time until the server has it.
+    /// Keeps the report of the run's end on disk and waits, for a limited time, until the server has accepted it.
     pub fn finish(self, mut end: SpooledReport) {
         let begun = Instant::now();
         let (shared, tell) = (Arc::clone(&self.shared), self.tell);
         if shared.is_run {
-            // By this one a run is told as interrupted, too: only one of the two counts.
+            // A report of an interrupted run uses the same key, so that the server counts only one of the two.
             end.key = shared.end_key;
             end.run = Some(shared.facts.run);
         }
@@ -152,7 +153,7 @@ impl Reporter {
                 Some(setup) => setup.delay.max(USUAL_DELAY),
                 None => USUAL_DELAY,
             };
-            // A run that ended is not to be told as one whose agent was killed.
+            // A run that has ended must not be reported later as interrupted, so wait until its end is noted.
             let longest = match self.shared.is_noted.load(Ordering::Acquire) {
                 true => longest,
                 false => longest.max(NOTING),
@@ -168,7 +169,8 @@ impl Reporter {
 }
 
 impl Shared {
-    /// Puts the end into the spool while it is sent. It has a thread of its own: another may wait for the network.
+    /// Puts the end into the spool while another thread sends it. This needs a thread of its own, because the other
+    /// one may wait for the network.
     fn keep(&self, end: SpooledReport, begun: Instant, tell: &Channel<Message>) {
         let mut record = self.note_end(None, &end);
         let patience = USUAL_DELAY.saturating_sub(begun.elapsed());
@@ -186,10 +188,10 @@ impl Shared {
         let name = disk.and_then(|disk| {
             let mut added = disk.spool.add(self.facts.run, &entry);
             if let Some(running) = record {
-                // Only now: until then the record says how the run ended.
+                // The record is removed only now, because until here it was the only note of how the run ended.
                 running.end();
                 if added.is_err() {
-                    // On a full disk there is room for one file now.
+                    // On a full disk, removing the record has freed the space of one file.
                     added = disk.spool.add(self.facts.run, &entry);
                 }
             }
@@ -201,7 +203,7 @@ impl Shared {
         self.is_kept.notify_all();
     }
 
-    /// Notes why the end is not with the server: whoever waits for its answer goes with this process.
+    /// Logs why the server does not have the end yet. The process is about to exit, so nobody else would.
     fn note_late(&self, waited: Duration) {
         if waited.is_zero() {
             return;
@@ -216,8 +218,8 @@ impl Shared {
         logbook::note(format_args!("the end of {what} was not delivered within {waited}: {of_it}"));
     }
 
-    /// Notes in the run's record how it ended: cheaply, before the entry is synced. With a `disk` a record that is not
-    /// there yet is made for it, and from then on no other is.
+    /// Notes in the run's record how the run ended. This is cheap and happens before the entry is synced. If no
+    /// record exists yet and `disk` is given, it is created here, and no other thread creates one afterwards.
     fn note_end(&self, disk: Option<&Disk>, end: &SpooledReport) -> Option<Arc<Running>> {
         let mut place = locked(&self.record);
         let running = match (&*place, disk) {
@@ -237,7 +239,7 @@ impl Shared {
         Some(running)
     }
 
-    /// What is written of this run while it lasts.
+    /// The content of the run's record.
     fn record(&self) -> Option<Record> {
         let start = self.is_run.then(|| self.began.clone())?;
         Some(Record { run: self.facts.run, start: self.entry(vec![start]), end_key: self.end_key })
@@ -289,19 +291,20 @@ impl Shared {
             }
         }
         if let Some(recording) = recording {
-            // A bug in it is logged, and nothing else comes of it.
+            // A panic in that thread is logged, and has no other effect.
             let _ = recording.join();
         }
     }
 
-    /// Writes the record of this run while its start is sent.
+    /// Writes the record of this run in a thread, while the start is sent.
     fn record_beside(self: &Arc<Self>, setup: &Arc<Setup>) -> Option<JoinHandle<()>> {
         let (shared, setup) = (Arc::clone(self), Arc::clone(setup));
         let record = move || setup.disk.iter().for_each(|disk| shared.note_running(disk));
         thread::Builder::new().spawn(record).ok()
     }
 
-    /// Writes the record of this run, which is found if nobody ends it.
+    /// Writes the record of this run. If nobody removes it, a later agent finds it and reports the run as
+    /// interrupted.
     fn note_running(&self, disk: &Disk) {
         let Some(record) = self.record() else { return };
         let begun = {
@@ -321,22 +324,23 @@ impl Shared {
         }
     }
 
-    /// Sends what lies in the spool for the same destination, before this run's start. Gives back the run's end if that comes first.
+    /// Sends the entries of the spool for the same destination before the start of this run. Returns the run's end if
+    /// it arrives meanwhile.
     fn catch_up(&self, setup: &Setup, disk: &Disk, told: &Receiver<Message>) -> Option<Message> {
         let Ok(api) = &setup.api else { return None };
         let is_empty = disk.spool.list().is_ok_and(|names| {
-            // Those of others are sent beside.
+            // Entries for other destinations are sent by another thread.
             !names.iter().any(|name| name.goes_to(&self.facts.destination))
         });
         if is_empty && disk.spool.dropped().entries().is_empty() {
             return None;
         }
-        // There was an outage: many others wait for its end as well.
+        // Waiting entries mean that there was an outage, and other agents are about to send as well.
         if let Ok(message) = told.recv_timeout(jitter(SPREAD)) {
             return Some(message);
         }
         let sender = ReportSender { spool: &disk.spool, api, state: &disk.state };
-        // Or another process does it.
+        // Without the lock, another process is already sending.
         if let Some(_turn) = sender.turn(Instant::now(), || false) {
             let pass = sender.pass_of(&self.facts.destination, Instant::now() + PATIENCE);
             self.learn(pass.output_bytes);

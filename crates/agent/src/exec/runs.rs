@@ -1,4 +1,5 @@
-//! A record of each run while it lasts. One whose agent is gone is a run that was interrupted.
+//! Keeps a record of each run on disk while it lasts. A record whose agent is gone means that the run was
+//! interrupted.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -16,21 +17,21 @@ use crate::report::{ReportKind, SpooledReport};
 use crate::spool::{HALF, Spool, SpoolEntry, remove_abandoned};
 use crate::state::try_lock;
 
-/// No record is larger, bytes.
+/// Largest record, in bytes.
 const LARGEST: u64 = 1024 * 1024;
 
-/// What is written of a run.
+/// The content of a run's record.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Record {
-    /// Which run.
+    /// The run's id.
     pub run: Uuid,
-    /// Its start, as it would be reported.
+    /// The start of the run, as an entry that can be reported.
     pub start: SpoolEntry,
-    /// The key of the report of its end.
+    /// The idempotency key for the report of the run's end.
     pub end_key: Uuid,
 }
 
-/// A record; its run is this process's as long as the file is open.
+/// A record on disk. This process owns the run as long as the file is open, because it holds the file's lock.
 #[derive(Debug)]
 pub struct Running {
     half: PathBuf,
@@ -39,17 +40,18 @@ pub struct Running {
 }
 
 impl Running {
-    /// Writes the record of a run that begins, beside its place.
+    /// Writes the record of a new run under a temporary name.
     ///
     /// # Errors
-    /// As writing does; then nothing of it is there.
+    /// The file cannot be written. In that case none is left behind.
     pub fn begin(directory: &Path, record: &Record) -> io::Result<Self> {
         let path = directory.join(format!("{}.json", record.run));
         let half = directory.join(format!("{HALF}{}", record.run));
         let written = (|| {
             let mut options = OpenOptions::new();
             let mut file = options.read(true).append(true).create_new(true).mode(0o600).open(&half)?;
-            // Before anybody can see it.
+            // The lock is taken while the file is still empty, so that no other process takes the run for an
+            // abandoned one.
             flock(&file, FlockOperation::NonBlockingLockExclusive)?;
             file.write_all(&line(record)?)?;
             Ok(file)
@@ -63,36 +65,38 @@ impl Running {
         }
     }
 
-    /// Syncs it and moves it into its place, unless it `is_over` by then; it is there for good when this returns.
+    /// Syncs the record and renames it to its final name, unless `is_over` returns true by then. Afterwards it
+    /// survives a crash of the machine.
     ///
     /// # Errors
-    /// As syncing and renaming do.
+    /// The file cannot be synced or renamed.
     pub fn publish(&self, is_over: impl Fn() -> bool) -> io::Result<()> {
         self.file.sync_all()?;
         if is_over() {
             return Ok(());
         }
         match fs::rename(&self.half, &self.path) {
-            // It has ended just now.
+            // The run has ended meanwhile, and its record was removed.
             Err(error) if error.kind() == io::ErrorKind::NotFound && is_over() => return Ok(()),
             renamed => renamed?,
         }
         self.path.parent().map_or(Ok(()), |directory| File::open(directory)?.sync_all())
     }
 
-    /// Notes that the run is still there.
+    /// Marks the run as alive, by the modification time of the file.
     pub fn touch(&self) {
-        // When it was interrupted is then known less well.
+        // If this fails, the time of a later interruption is only known less precisely.
         let _ = self.file.set_modified(SystemTime::now());
     }
 
-    /// Notes how the run ended. It is not synced: it outlives this process, which is what it is for.
+    /// Appends how the run ended. This is not synced: it only has to survive this process, not the machine.
     ///
     /// # Errors
-    /// As writing does; even then it may be known how the run ended.
+    /// The file cannot be written completely. The end may still be readable without its output.
     pub fn note_end(&self, end: &SpooledReport) -> io::Result<()> {
         let mut file = &self.file;
-        // On a full disk the block that the record has already takes this much, and perhaps no output.
+        // First without the output: that much fits into the block that the record occupies already, even on a full
+        // disk.
         file.write_all(&line(&SpooledReport { output: None, ..end.clone() })?)?;
         if end.output.is_some() {
             file.write_all(&line(end)?)?;
@@ -100,9 +104,9 @@ impl Running {
         Ok(())
     }
 
-    /// The run has ended, and its end is kept elsewhere.
+    /// Removes the record, after the end of the run was stored elsewhere.
     pub fn end(&self) {
-        // In this order: it may be moved meanwhile.
+        // In this order, because the file may be renamed meanwhile.
         for path in [&self.half, &self.path] {
             match fs::remove_file(path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -120,7 +124,7 @@ fn line(value: &impl Serialize) -> io::Result<Vec<u8>> {
     Ok(line)
 }
 
-/// The record that a file has, and how its run ended where that was noted. What is torn counts as absent.
+/// Parses a record and, if it was noted, the end of the run. A torn line counts as missing.
 fn read(content: &[u8]) -> (Option<Record>, Option<SpooledReport>) {
     let mut lines = content.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
     let record = lines.next().and_then(|line| serde_json::from_slice(line).ok());
@@ -128,13 +132,14 @@ fn read(content: &[u8]) -> (Option<Record>, Option<SpooledReport>) {
     (record, end)
 }
 
-/// Puts the end of each run in `directory` whose agent is gone into the spool: as it was noted, and else a failure.
+/// Puts the end of each run in `directory` whose agent is gone into the spool: the end that was noted, or else a
+/// failure.
 pub fn recover(directory: &Path, spool: &Spool) {
     let Ok(found) = fs::read_dir(directory) else { return };
     for file in found.flatten() {
         let path = file.path();
         if file.file_name().as_encoded_bytes().starts_with(HALF.as_bytes()) {
-            // Whoever makes one has the lock before an end is noted.
+            // The lock is taken before an end is noted, so a temporary file with an end is complete.
             if has_end(&path) {
                 recover_one(&path, spool);
             } else {
@@ -154,7 +159,7 @@ pub fn recover(directory: &Path, spool: &Spool) {
 }
 
 fn recover_one(path: &Path, spool: &Spool) {
-    // Nobody's: whoever runs has it.
+    // If the lock can be taken, the agent of the run is gone.
     if let Ok(Some(lock)) = try_lock(path)
         && let Err(error) = abandoned(path, &lock, spool)
     {
@@ -172,7 +177,7 @@ fn abandoned(path: &Path, lock: &File, spool: &Spool) -> io::Result<()> {
         logbook::note(format_args!("the record {} is torn", path.display()));
         return fs::remove_file(path);
     };
-    // Its end was kept, and only its record was left.
+    // If the spool has the end already, only the record was left to remove.
     if !spool.has(record.run)? {
         let seen = lock.metadata()?.modified()?.duration_since(UNIX_EPOCH).map_err(io::Error::other)?;
         let entry = match end {
@@ -192,7 +197,7 @@ fn with_end(record: &Record, end: SpooledReport) -> SpoolEntry {
     entry
 }
 
-/// The start and the failure of a run that was last seen at `seen_ms` by the wall clock.
+/// The start, and a failure for a run that was last marked as alive at `seen_ms`, milliseconds of the wall clock.
 fn interrupted(record: &Record, seen_ms: i64, now: &Stamp) -> Option<SpoolEntry> {
     let start = record.start.reports.first()?;
     let is_same_boot = start.stamp.boot_id == now.boot_id && !now.boot_id.is_empty();
@@ -201,7 +206,7 @@ fn interrupted(record: &Record, seen_ms: i64, now: &Stamp) -> Option<SpoolEntry>
             let since = u64::try_from(now.wall_ms.saturating_sub(seen_ms)).unwrap_or(0);
             now.before(since.min(start.stamp.ago_ms(now)))
         }
-        // After the restart only the wall clock knows.
+        // After a restart of the machine only the wall clock can be compared.
         false => Stamp { wall_ms: seen_ms.max(start.stamp.wall_ms), ..start.stamp.clone() },
     };
     let why = match is_same_boot {

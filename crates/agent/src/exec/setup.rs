@@ -1,5 +1,5 @@
-//! What the configuration and the disk give for reporting a run. Reading them may take its time, so it happens beside
-//! the job.
+//! Reads what reporting needs from the configuration and the disk. This may be slow, so it happens in parallel to the
+//! job.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,33 +10,33 @@ use crate::logbook;
 use crate::spool::Spool;
 use crate::state::StateDirectory;
 
-/// The most that a job waits for us, where no configuration could be read by then; and for the disk, whatever it says.
+/// Longest time that the job waits for the agent while no configuration has been read, and for the disk in any case.
 pub const USUAL_DELAY: Duration = Duration::from_secs(2);
 
-/// All of it.
+/// The result.
 pub struct Setup {
-    /// What talks to the server, or why nothing does.
+    /// The client for the server, or why there is none.
     pub api: Result<Api, String>,
-    /// None where there is no directory for it.
+    /// The directories on disk; none if they cannot be used.
     pub disk: Option<Disk>,
-    /// The most that a job waits for us.
+    /// Longest time that the agent may delay the end of a job.
     pub delay: Duration,
-    /// The most of an output that is reported.
+    /// Most bytes of output that are reported.
     pub output_bytes: usize,
 }
 
-/// Where state lies.
+/// The agent's directories.
 pub struct Disk {
-    /// All of it.
+    /// The state directory.
     pub state: StateDirectory,
-    /// Reports that wait.
+    /// The spool of waiting reports.
     pub spool: Spool,
-    /// The records of runs.
+    /// The directory with the records of active runs.
     pub runs: PathBuf,
 }
 
 impl Setup {
-    /// Reads the configuration, and opens what it names. What is wrong is logged.
+    /// Reads the configuration and opens the directories that it names. Problems are logged.
     pub fn of(overrides: &Overrides) -> Self {
         let loaded = config::load(overrides);
         let config = loaded.config;

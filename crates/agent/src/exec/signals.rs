@@ -1,4 +1,4 @@
-//! Signals that come to the agent, with who sent them; and their names.
+//! Signals that the agent receives, with their origin and their names.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -16,63 +16,63 @@ use signal_hook::iterator::backend::SignalDelivery;
 use signal_hook::iterator::exfiltrator::origin::WithOrigin;
 use signal_hook::low_level::siginfo::Cause;
 
-/// The last one.
+/// The highest signal number.
 const LAST: i32 = 64;
 
-/// A signal that came.
+/// A received signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Came {
-    /// Its number.
+    /// Number of the signal.
     pub signal: i32,
-    /// Whether a process sent it; else it is from the kernel, on behalf of a terminal.
+    /// Whether a process sent it. Otherwise the kernel did, on behalf of a terminal.
     pub by_process: bool,
 }
 
 impl Came {
-    /// Whether it asks to stop for a while.
+    /// Whether the signal asks the process to stop (Ctrl-Z).
     pub fn is_stop(self) -> bool {
         self.signal == SIGTSTP
     }
 
-    /// Whether it asks to go on.
+    /// Whether the signal asks a stopped process to continue.
     pub fn is_continue(self) -> bool {
         self.signal == SIGCONT
     }
 }
 
-/// What catches them.
+/// The handlers of the caught signals.
 #[derive(Debug)]
 pub struct Signals {
     delivery: SignalDelivery<UnixStream, WithOrigin>,
 }
 
 impl Signals {
-    /// Catches all signals that can be caught, but for those that came ignored (as `nohup` has it for HUP): these stay
-    /// ignored, here and in the job.
+    /// Catches every signal that can be caught, except those that were ignored at the start (`nohup` ignores HUP).
+    /// These stay ignored, here and in the job.
     ///
     /// # Errors
-    /// There are no descriptors for it.
+    /// There are no free descriptors.
     pub fn catch() -> io::Result<Self> {
         let (read, write) = UnixStream::pair()?;
         let delivery = SignalDelivery::with_pipe(read, write, WithOrigin::default(), [SIGCHLD])?;
         let ignored = ignored();
         let handle = delivery.handle();
         for signal in (1..=LAST).filter(|signal| is_caught(*signal) && !ignored.contains(signal)) {
-            // The C library keeps some for itself.
+            // Some signals are reserved by the C library, and registering them fails.
             let _ = handle.add_signal(signal);
         }
         Ok(Self { delivery })
     }
 
-    /// What becomes readable when one comes.
+    /// A socket that becomes readable when a signal arrives.
     pub fn waiting(&self) -> &UnixStream {
         self.delivery.get_read()
     }
 
-    /// Those that came since the last time, children's ends left out.
+    /// The signals since the last call, without SIGCHLD.
     pub fn take(&mut self) -> Vec<Came> {
         let came = self.delivery.pending().map(|origin| {
-            // Only a terminal and a limit of the system send these without a sender.
+            // Only a terminal or a resource limit sends these signals without a sender.
             let by_process = !matches!(origin.cause, Cause::Kernel);
             Came { signal: origin.signal, by_process }
         });
@@ -80,33 +80,34 @@ impl Signals {
     }
 }
 
-/// A limit on the size of files is one of the agent's, too: writing fails then, and does not end it.
+/// Catches SIGXFSZ, so that a limit on the size of files makes the agent's writes fail instead of ending it.
 pub fn survive_limits() {
-    // It fails where it cannot be caught, and then the limit is what it was.
+    // If the signal cannot be caught, it keeps its default effect.
     let _ = signal_hook::flag::register(SIGXFSZ, Arc::default());
 }
 
-/// Whether a signal is passed on.
+/// Whether a signal is caught and passed on.
 fn is_caught(signal: i32) -> bool {
     let faults = [SIGILL, SIGFPE, SIGSEGV, SIGBUS, SIGTRAP, SIGSYS, SIGABRT];
     let others = [SIGKILL, SIGSTOP, SIGCHLD, SIGPIPE, SIGXFSZ];
-    // A process that stops by these two stops at once: caught, its access to the terminal would be tried for ever.
+    // A process that gets one of these two stops at once. If it caught the signal, it would retry its access to the
+    // terminal for ever.
     let others = [others.as_slice(), &[SIGTTIN, SIGTTOU]].concat();
-    // 32 and 33 are the C library's.
+    // The C library uses 32 and 33 itself.
     !faults.contains(&signal) && !others.contains(&signal) && !matches!(signal, 32 | 33)
 }
 
-/// The signals that this process was started with as ignored.
+/// The signals that were ignored when this process started.
 fn ignored() -> HashSet<i32> {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     match ignored_signals(&status) {
         Some(mask) => (1..=LAST).filter(|signal| mask >> (signal - 1) & 1 == 1).collect(),
-        // Not told: what a shell may have set is left as it is.
+        // The system does not tell: leave those ignored that a shell may have set so.
         None => HashSet::from([SIGHUP, SIGINT, SIGQUIT]),
     }
 }
 
-/// `SIGTERM`, `SIGRTMIN+3`.
+/// The name of a signal, such as `SIGTERM` or `SIGRTMIN+3`.
 pub fn name(signal: i32) -> Cow<'static, str> {
     match signal_hook::low_level::signal_name(signal) {
         Some(name) => Cow::Borrowed(name),

@@ -1,8 +1,8 @@
-//! A job's output on its way through: unchanged, at once, and the two streams apart.
+//! Copies a job's output: unchanged, without delay, and with the two streams apart.
 //!
-//! Each stream is a pipe with a thread that reads it. After the job's end a pipe may still be open, because a process
-//! that the job left behind holds it. Such a pipe is handed to a process of its own (`drain`), which lives as long as
-//! somebody writes to it: closing it would end that process by SIGPIPE.
+//! Each stream is a pipe with a thread that reads it. After the job has ended, a process that it left behind may
+//! still hold the pipe. Closing the pipe would end that process by SIGPIPE. Instead, the pipe is handed to a process
+//! of its own (`drain`), which lives as long as anybody can write to the pipe.
 
 use std::io::{self, PipeReader, PipeWriter, Read as _};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,19 +17,19 @@ use super::held::HeldOutput;
 use super::tail::Tail;
 use super::writer::{Stream, Writer};
 
-/// After the job's end a pipe that says nothing for so long is handed over.
+/// After the job's end, a pipe that is silent for this long is handed over.
 const QUIET: Duration = Duration::from_millis(150);
-/// And one that never stops after this.
+/// After the job's end, a pipe that never becomes silent is handed over after this time.
 const LONGEST_DRAIN: Duration = Duration::from_secs(1);
-/// What is read at once, bytes: most jobs write little.
+/// First size of the read buffer, in bytes. Most jobs write little.
 const CHUNK: usize = 4 * 1024;
-/// And of a job that writes much: what a pipe holds.
+/// Largest size of the read buffer, in bytes: the capacity of a pipe.
 const LARGEST_CHUNK: usize = 64 * 1024;
 
-/// What the threads of the streams have in common.
+/// State that the reading threads share.
 #[derive(Debug)]
 pub struct Shared {
-    /// Where the output goes.
+    /// The agent's own output.
     pub writer: Writer,
     tail: Mutex<Tail>,
     figures: Mutex<Gathered>,
@@ -37,22 +37,23 @@ pub struct Shared {
 }
 
 impl Shared {
-    /// Keeps the end of the output in `tail`, its figures in `figures`, and all of it in `held` where it is held back.
+    /// Creates the state. `tail` keeps the end of the output, `figures` its figures, and `held` all of it if it is
+    /// held back.
     pub fn new(writer: Writer, tail: Tail, figures: Gathered, held: Option<HeldOutput>) -> Self {
         Self { writer, tail: Mutex::new(tail), figures: Mutex::new(figures), held: held.map(Mutex::new) }
     }
 
-    /// The end of the output.
+    /// Locks the end of the output.
     pub fn tail(&self) -> MutexGuard<'_, Tail> {
         self.tail.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The figures so far.
+    /// Locks the figures so far.
     pub fn figures(&self) -> MutexGuard<'_, Gathered> {
         self.figures.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes what was held back.
+    /// Writes the output that was held back.
     pub fn release(&self) {
         if let Some(held) = &self.held {
             held.lock().unwrap_or_else(PoisonError::into_inner).write_all(&self.writer);
@@ -75,24 +76,24 @@ impl Shared {
 #[derive(Debug)]
 pub struct Pumps {
     threads: Vec<(Stream, JoinHandle<Option<PipeReader>>)>,
-    /// Dropped when the job has ended.
+    /// Dropped when the job has ended, which tells the threads.
     alive: PipeWriter,
 }
 
-/// The ends that are the job's.
+/// The ends of the pipes that the job gets.
 #[derive(Debug)]
 pub struct Ends {
-    /// Its standard output.
+    /// The job's standard output.
     pub out: PipeWriter,
-    /// Its standard error.
+    /// The job's standard error.
     pub err: PipeWriter,
 }
 
 impl Pumps {
-    /// Makes the pipes and starts the threads.
+    /// Creates the pipes and starts the threads.
     ///
     /// # Errors
-    /// There are no descriptors or threads for it. The job then writes to where it would have written without us.
+    /// There are no free descriptors or threads. The job then writes directly to the agent's streams.
     pub fn start(shared: &Arc<Shared>) -> io::Result<(Self, Ends)> {
         let (ended, alive) = io::pipe()?;
         let mut threads = Vec::new();
@@ -119,8 +120,8 @@ impl Pumps {
         Ok((Self { threads, alive }, Ends { out, err }))
     }
 
-    /// Tells the threads that the job has ended, and waits until they have written what there is. Pipes that somebody
-    /// still holds are given back.
+    /// Tells the threads that the job has ended and waits until they have copied what is there. Returns the pipes
+    /// that another process still holds.
     pub fn finish(self) -> Vec<(Stream, PipeReader)> {
         drop(self.alive);
         let ends = self.threads.into_iter().map(|(stream, thread)| (stream, thread.join()));
@@ -128,7 +129,7 @@ impl Pumps {
     }
 }
 
-/// Reads `source` until its end; gives it back where, after the job's end, somebody else still holds it.
+/// Copies `source` until its end. Returns it if the job has ended but another process still holds the pipe.
 fn pump(
     stream: Stream,
     mut source: PipeReader,
@@ -176,7 +177,7 @@ fn pump(
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(_) => return None,
         }
-        // Whoever reads us is gone: the job is to find that as it would without us.
+        // The agent's reader is gone. Closing the pipe lets the job notice that, as it would without the agent.
         if shared.writer.is_closed(stream) {
             return None;
         }

@@ -1,4 +1,4 @@
-//! Beside the running job: passes signals on, reaps orphans, ends what runs for too long, and sees how the job ends.
+//! Watches the running job: passes on signals, reaps orphans, ends a run that takes too long, and waits for the end.
 
 use std::collections::HashSet;
 use std::io;
@@ -24,14 +24,14 @@ use crate::clock;
 /// How a job ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum JobStatus {
-    /// By itself, with this status.
+    /// The job exited with this status.
     Exited(u8),
-    /// By this signal.
+    /// This signal ended the job.
     Signalled(i32),
 }
 
 impl JobStatus {
-    /// As shells say it: 128 and the signal's number.
+    /// The exit status as shells report it; for a signal this is 128 plus its number.
     pub fn code(self) -> u8 {
         match self {
             Self::Exited(code) => code,
@@ -40,48 +40,49 @@ impl JobStatus {
     }
 }
 
-/// What `--max-run` says.
+/// The limit from `--max-run`.
 #[derive(Debug, Clone, Copy)]
 pub struct Limit {
-    /// The longest that the job may run, sleep of the machine and stops included.
+    /// Longest run time. It includes the time that the machine slept or the job was stopped.
     pub after: Duration,
-    /// Whether it is ended then, and how long it has from TERM to KILL.
+    /// If set, the job is ended at the limit, with this time between TERM and KILL.
     pub kill_after: Option<Duration>,
 }
 
-/// What came of a run.
+/// The result of a run.
 #[derive(Debug, Clone)]
 pub struct JobEnd {
     /// How the job ended.
     pub status: JobStatus,
-    /// How long it ran.
+    /// Run time in milliseconds.
     pub duration_ms: u64,
-    /// The most memory that one of its processes had at once.
+    /// Peak memory of the largest of its processes, in bytes.
     pub peak_memory_bytes: Option<u64>,
-    /// Whether it was ended because it ran for too long.
+    /// Whether the agent ended the job because of the limit.
     pub was_ended: bool,
-    /// What a person should know of it.
+    /// Notes about the run for people.
     pub notes: Vec<String>,
 }
 
-/// After KILL its processes are waited for so long.
+/// Longest wait for the job's processes after KILL.
 const AFTER_KILL: Duration = Duration::from_secs(5);
-/// How often it is looked whether processes that are not our children are still there.
+/// Polling interval for processes that are not children of the agent.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
-/// The supervision of one job.
+/// Supervises one job.
 pub struct Supervisor {
-    /// The job's own process.
+    /// The job's main process.
     pub pid: Pid,
-    /// Whether it has a process group of its own; else it shares ours, and the terminal's signals reach it without us.
+    /// Whether the job has a process group of its own. Otherwise it shares the agent's, and gets the terminal's
+    /// signals directly.
     pub own_group: bool,
-    /// What came before it.
+    /// Children of this process that existed before the job. They do not belong to it.
     pub strangers: HashSet<i32>,
-    /// When it was started, by the boot clock.
+    /// When the job was started, in milliseconds of the boot clock.
     pub begun_ms: u64,
-    /// How long it may run.
+    /// The limit of the run time.
     pub limit: Option<Limit>,
-    /// What catches signals; without it they have their usual effect.
+    /// The caught signals. Without it, signals have their default effect on the agent.
     pub signals: Option<Signals>,
 }
 
@@ -94,7 +95,7 @@ struct State {
 }
 
 impl Supervisor {
-    /// Stays with the job until its end. `on_overrun` is called when it runs for too long.
+    /// Waits for the end of the job. Calls `on_overrun` if the job exceeds its limit.
     pub fn run(mut self, mut on_overrun: impl FnMut()) -> JobEnd {
         let timer = Timer::new().ok();
         let mut state =
@@ -139,7 +140,7 @@ impl Supervisor {
         if let Some(at) = next {
             match &state.timer {
                 Some(timer) if timer.set(at).is_ok() => fds.push(PollFd::new(timer, PollFlags::IN)),
-                // A clock that stops while the machine sleeps: looked at now and then.
+                // Without a timer of the boot clock, poll: this clock stops while the machine sleeps.
                 _ => {
                     let left = Duration::from_millis(at.saturating_sub(clock::boot_ms()));
                     let left = left.min(Duration::from_secs(10));
@@ -148,7 +149,7 @@ impl Supervisor {
             }
         }
         let timeout = timeout.map(timespec);
-        // Whatever it was, everything is looked at.
+        // The reason for waking does not matter, because the caller checks everything.
         let _ = poll(&mut fds, timeout.as_ref());
     }
 
@@ -171,7 +172,7 @@ impl Supervisor {
             return self.send_unnamed(signal);
         };
         let sent = match self.own_group {
-            // The job's process is not reaped before the end: the group's number is nobody else's.
+            // The job's main process is not reaped before the end, so its group id cannot be reused.
             true => kill_process_group(self.pid, named).map_err(io::Error::from),
             false => self.send_each(named, |stat| stat.group == getpgrp()),
         };
@@ -182,12 +183,12 @@ impl Supervisor {
                     notes.push(note);
                 }
             }
-            // Its processes have just ended.
+            // The processes have just ended.
             Ok(()) | Err(_) => {}
         }
     }
 
-    /// A real-time signal, of which the libraries know no name.
+    /// Sends a real-time signal, for which the library has no name.
     fn send_unnamed(&self, signal: i32) {
         let target =
             if self.own_group { format!("-{}", self.pid.as_raw_nonzero()) } else { self.pid.to_string() };
@@ -197,7 +198,8 @@ impl Supervisor {
         let _ = command.status();
     }
 
-    /// Sends to each of the job's processes that fits; to the job's own where the system does not tell them.
+    /// Sends a signal to each of the job's processes that matches; to the main process alone if the system does not
+    /// list them.
     fn send_each(&self, signal: Signal, fits: impl Fn(&ProcessStat) -> bool) -> io::Result<()> {
         let processes = tree::of_job(&self.strangers);
         if processes.is_empty() {
@@ -212,7 +214,7 @@ impl Supervisor {
         result
     }
 
-    /// Ends or kills all of the job: its group, and whoever has left it.
+    /// Sends a signal to the whole job: its group, and processes that have left the group.
     fn end_all(&self, signal: Signal, notes: &mut Vec<String>) {
         let mut sent = match self.own_group {
             true => kill_process_group(self.pid, signal).map_err(io::Error::from),
@@ -240,7 +242,7 @@ impl Supervisor {
                     None => Phase::Told,
                     Some(kill_after) => {
                         self.end_all(Signal::TERM, &mut state.notes);
-                        // One that is stopped would never see it.
+                        // A stopped process does not handle TERM until it continues.
                         self.end_all(Signal::CONT, &mut Vec::new());
                         Phase::Terminating(now + ms(kill_after))
                     }
@@ -254,7 +256,7 @@ impl Supervisor {
         }
     }
 
-    /// Whether the job has ended. It stays unreaped, so that its number stays its own.
+    /// Whether the job has ended. It is not reaped here, so that its process id stays reserved.
     fn look(&self) -> Option<JobStatus> {
         self.reap_orphans();
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
@@ -265,12 +267,12 @@ impl Supervisor {
                 (None, None) => None,
             },
             Ok(None) | Err(Errno::INTR) => None,
-            // Somebody else has reaped it: how it ended is not known.
+            // Another part of the process has reaped it, so its status is unknown.
             Err(_) => Some(JobStatus::Exited(255)),
         }
     }
 
-    /// Reaps what became our child because its parent ended; never the job.
+    /// Reaps children that were adopted from the job; never the job itself.
     fn reap_orphans(&self) {
         let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
         let own = self.pid.as_raw_nonzero().get();
@@ -281,13 +283,15 @@ impl Supervisor {
                         let _ = waitpid(Some(pid), WaitOptions::NOHANG);
                     }
                 }
-                // The job itself, nobody, or one whose signal has no name: that one waits until the end.
+                // Nothing to reap, the job itself, or a process ended by a signal without a name, which is reaped at
+                // the end.
                 Ok(_) | Err(_) => return,
             }
         }
     }
 
-    /// A job that was stopped together with us stops us as well, so that whoever waits for us sees it.
+    /// If the job was stopped by a signal that the agent got as well, the agent stops too, so that its parent
+    /// notices.
     fn look_for_stop(&self, state: &mut State) {
         let options = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG;
         if let Ok(Some(found)) = waitid(WaitId::Pid(self.pid), options)

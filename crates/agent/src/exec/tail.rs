@@ -1,13 +1,13 @@
-//! The end of what a job writes: a ring of fixed size, and its text as it is reported.
+//! Keeps the end of a job's output in a ring buffer of fixed size and turns it into the text of the report.
 
 use std::collections::VecDeque;
 
 use super::redact::OutputRedactor;
 
-/// Bytes before the part that can be reported: a secret that begins in them is still found.
+/// Bytes kept before the reported part, so that a secret which begins there is found.
 const MARGIN: usize = 8 * 1024;
 
-/// The last bytes of what passed by.
+/// The last bytes of an output.
 #[derive(Debug)]
 pub struct Tail {
     kept: VecDeque<u8>,
@@ -16,12 +16,12 @@ pub struct Tail {
 }
 
 impl Tail {
-    /// One that can report up to `most` bytes.
+    /// Creates a buffer that can report up to `most` bytes.
     pub fn new(most: usize) -> Self {
         Self { kept: VecDeque::new(), most: most + MARGIN, total: 0 }
     }
 
-    /// Takes the next bytes.
+    /// Appends bytes.
     pub fn push(&mut self, bytes: &[u8]) {
         self.total += bytes.len() as u64;
         let bytes = &bytes[bytes.len().saturating_sub(self.most)..];
@@ -30,14 +30,14 @@ impl Tail {
         self.kept.extend(bytes);
     }
 
-    /// The end of it as text of at most `limit` bytes, without what is secret, NUL, and halves of characters.
+    /// The end of the output as text of at most `limit` bytes, without secrets, NUL and partial characters.
     pub fn text(&self, redactor: &OutputRedactor, limit: usize) -> String {
         let bytes: Vec<u8> = self.kept.iter().copied().collect();
         let is_cut = self.total > bytes.len() as u64;
         let text = String::from_utf8_lossy(&bytes).replace('\0', "\u{fffd}");
         let mut from = 0;
         if is_cut {
-            // What is in the margin may be the rest of a secret whose beginning is gone.
+            // The margin may hold the rest of a secret whose beginning is gone, so it is not reported.
             from = MARGIN.min(text.len());
             while !text.is_char_boundary(from) {
                 from += 1;
@@ -51,16 +51,16 @@ impl Tail {
     }
 }
 
-/// The last of `text`, `limit` bytes at the most, with a note of what is left out within them.
+/// The last `limit` bytes of `text`. They include a note of how many bytes were left out.
 fn cut(text: &str, limit: usize, total: u64) -> String {
-    // The note is as long for any number.
+    // Room for the longest note that is possible.
     let note = |left_out: u64| format!("[{left_out} bytes before this are left out]\n");
     let room = limit.saturating_sub(note(total).len());
     let mut from = text.len().saturating_sub(room);
     while !text.is_char_boundary(from) {
         from += 1;
     }
-    // From the beginning of a line, where one is near.
+    // Begin at the start of a line, if one is near.
     let near = &text[from..];
     if let Some(end) = near.find('\n').filter(|end| *end < room / 4 && from > 0) {
         from += end + 1;
@@ -127,11 +127,11 @@ mod tests {
             tail.push(chunk.as_bytes());
         }
         assert_eq!(tail.text(&redactor, 1000), "x [redacted] y [redacted] z");
-        // A mask that is shorter than what it hides leaves nothing out.
+        // A mask that is shorter than its secret does not count as bytes left out.
         let mut tail = Tail::new(1000);
         tail.push(b"token=abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz end");
         assert_eq!(tail.text(&redactor, 1000), "[redacted] end");
-        // However the ring cuts it.
+        // Wherever the ring buffer cuts the secret.
         for shift in 0..40 {
             let mut tail = Tail::new(100);
             tail.push(&vec![b'.'; 50_000 + shift]);
@@ -147,7 +147,7 @@ mod tests {
     proptest::proptest! {
         #![proptest_config(proptest::prelude::ProptestConfig::with_cases(48))]
 
-        /// However an output is read, and wherever a secret stands in it, the report is the same and does not have it.
+        /// The report is the same however the output is chunked, and never contains the secret, wherever it stands.
         #[test]
         fn no_secret_gets_through(
             words in proptest::collection::vec("[a-z \n]{0,300}|hunter22|\u{fc}{1,40}", 0..200),

@@ -1,5 +1,5 @@
-//! Which terms of a reservation were told already: it is not made anew at each run, and what a person changed since
-//! stays as it is.
+//! Remembers which terms were sent to the server already. A reservation is not sent at each run, so what a person has
+//! changed in it meanwhile stays.
 
 use std::fs;
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use crate::logbook;
 use crate::spool::write_whole;
 use crate::state::StateDirectory;
 
-/// The terms of one reservation, and the place where it is noted that they were told.
+/// The terms of one reservation, and the file that remembers that they were sent.
 #[derive(Debug)]
 pub struct Told {
     directory: PathBuf,
@@ -20,7 +20,7 @@ pub struct Told {
 }
 
 impl Told {
-    /// Those of `terms` at `server`; none where there is no place to note it.
+    /// The memory of `terms` at `server`; none if the state directory cannot be used.
     pub fn of(state: &StateDirectory, server: Option<&str>, terms: &Value) -> Option<Self> {
         let directory = state.within("terms").map_err(logbook::note).ok()?;
         let names = format!("{}/{}", terms["app"].as_str()?, terms["component"].as_str()?);
@@ -31,12 +31,12 @@ impl Told {
         })
     }
 
-    /// Whether they were told.
+    /// Whether exactly these terms were sent before.
     pub fn is_known(&self) -> bool {
         fs::read_to_string(self.directory.join(&self.name)).is_ok_and(|known| known == self.content)
     }
 
-    /// Notes that they are.
+    /// Remembers that these terms were sent.
     pub fn note(&self) {
         if let Err(error) = write_whole(&self.directory, &self.name, self.content.as_bytes()) {
             logbook::note(format_args!("that a reservation was made cannot be noted: {error}"));
@@ -44,7 +44,7 @@ impl Told {
     }
 }
 
-/// The zone of this machine's clock, in which its crontabs are meant.
+/// The time zone of this machine, in which its crontabs are meant.
 pub fn local_zone() -> Option<String> {
     let named = std::env::var("TZ").ok().map(|zone| zone.trim_start_matches(':').to_owned());
     let linked = || {
@@ -56,7 +56,7 @@ pub fn local_zone() -> Option<String> {
     named.filter(known).or_else(|| linked().filter(known)).or_else(|| written().filter(known))
 }
 
-/// A period as `frequency` and `time_units`, in the largest unit that fits.
+/// Writes a period as `frequency` and `time_units`, in the largest unit that divides it.
 pub fn put_period(fields: &mut Map<String, Value>, seconds: i64) {
     let units = [(86_400, "days"), (3600, "hours"), (60, "minutes"), (1, "seconds")];
     let (length, unit) =

@@ -1,4 +1,4 @@
-//! A timer of the boot clock: it also runs out while the machine sleeps.
+//! A timer on the boot clock, which also expires while the machine sleeps.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -9,27 +9,27 @@ use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime,
 };
 
-/// It becomes readable at the time that was set last.
+/// A file descriptor that becomes readable at the time set last.
 #[derive(Debug)]
 pub struct Timer(OwnedFd);
 
 impl Timer {
-    /// One that is not set.
+    /// A timer that is not set.
     ///
     /// # Errors
-    /// There is no descriptor for it, or the system has none.
+    /// There is no free descriptor, or the system has no such timers.
     pub fn new() -> io::Result<Self> {
         let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
         Ok(Self(timerfd_create(TimerfdClockId::Boottime, flags)?))
     }
 
-    /// Has it run out at `at`, milliseconds of the boot clock.
+    /// Sets the timer to expire at `at`, in milliseconds of the boot clock.
     ///
     /// # Errors
-    /// As the system says.
+    /// The system call failed.
     pub fn set(&self, at: u64) -> io::Result<()> {
         let mut value = timespec(Duration::from_millis(at));
-        // Zero would take it back.
+        // A value of zero would disarm the timer.
         value.tv_nsec += 1;
         let it_interval = Timespec { tv_sec: 0, tv_nsec: 0 };
         timerfd_settime(&self.0, TimerfdTimerFlags::ABSTIME, &Itimerspec { it_interval, it_value: value })?;
@@ -43,7 +43,7 @@ impl AsFd for Timer {
     }
 }
 
-/// As the system takes it.
+/// Converts a duration into the type of the system calls.
 pub fn timespec(span: Duration) -> Timespec {
     Timespec {
         tv_sec: i64::try_from(span.as_secs()).unwrap_or(i64::MAX),
@@ -51,7 +51,7 @@ pub fn timespec(span: Duration) -> Timespec {
     }
 }
 
-/// A span in milliseconds.
+/// A duration in whole milliseconds.
 pub fn ms(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }

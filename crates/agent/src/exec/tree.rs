@@ -1,4 +1,4 @@
-//! The processes of a job: all that descend from it, also those that have left its group.
+//! The processes of a job: all its descendants, including those that have left its process group.
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -7,14 +7,14 @@ use std::io;
 use innkeeper_core::process_stat::ProcessStat;
 use rustix::process::{Pid, PidfdFlags, Signal, getpid, kill_process, pidfd_open, pidfd_send_signal};
 
-/// What `/proc` says of `pid`.
+/// The content of `/proc/PID/stat`.
 pub fn stat(pid: i32) -> Option<ProcessStat> {
     ProcessStat::parse(&fs::read(format!("/proc/{pid}/stat")).ok()?)
 }
 
-/// The children of this process that are there before the job is started. They are not the job's.
+/// The children of this process that exist before the job is started. They do not belong to the job.
 pub fn children() -> HashSet<i32> {
-    // Twice: the system may pass over one while another ends.
+    // The list is read twice, because the kernel may omit an entry while another process ends.
     if let (Ok(first), Ok(second)) = (listed_children(), listed_children()) {
         return &first | &second;
     }
@@ -22,14 +22,14 @@ pub fn children() -> HashSet<i32> {
     all().into_iter().filter(|(_, stat)| stat.parent == own).map(|(pid, _)| pid).collect()
 }
 
-/// The same as the system lists them: of no other process anything is read. Not each system does.
+/// The children as the kernel lists them, without reading other processes. Not every kernel provides this list.
 fn listed_children() -> io::Result<HashSet<i32>> {
     let mut found = HashSet::new();
     for task in fs::read_dir("/proc/self/task")? {
         let path = task?.path();
         match fs::read_to_string(path.join("children")) {
             Ok(text) => found.extend(text.split_ascii_whitespace().filter_map(|pid| pid.parse::<i32>().ok())),
-            // The thread has just ended; its children are another's now.
+            // The thread has just ended, and its children belong to another one.
             Err(_) if !path.exists() => {}
             Err(error) => return Err(error),
         }
@@ -37,7 +37,7 @@ fn listed_children() -> io::Result<HashSet<i32>> {
     Ok(found)
 }
 
-/// The living processes of a job, whose orphans become children of this process.
+/// The living processes of a job, including orphans that this process has adopted.
 pub fn of_job(strangers: &HashSet<i32>) -> Vec<(i32, ProcessStat)> {
     let all = all();
     let own = getpid().as_raw_nonzero().get();
@@ -67,10 +67,10 @@ fn all() -> HashMap<i32, ProcessStat> {
     numbers.filter_map(|pid| Some((pid, stat(pid)?))).collect()
 }
 
-/// Sends `signal` to the process that `stat` was read of, and to none that got its number since.
+/// Sends `signal` to the process that `seen` was read from, but not to a newer process with the same id.
 ///
 /// # Errors
-/// It is not permitted.
+/// The agent lacks the permission to send it.
 pub fn send(pid: i32, seen: &ProcessStat, signal: Signal) -> io::Result<()> {
     let Some(number) = Pid::from_raw(pid) else { return Ok(()) };
     let sent = match pidfd_open(number, PidfdFlags::empty()) {
@@ -79,7 +79,7 @@ pub fn send(pid: i32, seen: &ProcessStat, signal: Signal) -> io::Result<()> {
             Some(_) | None => Ok(()),
         },
         Err(rustix::io::Errno::SRCH) => Ok(()),
-        // Linux before 5.3, and what stands in for it.
+        // Linux before 5.3, or an emulation of it, has no pidfd.
         Err(_) => kill_process(number, signal),
     };
     match sent {
@@ -99,7 +99,7 @@ mod tests {
         let (tell, told) = std::sync::mpsc::channel();
         let thread = std::thread::spawn(move || {
             tell.send(start()).unwrap();
-            // The thread stays, and its child is its own.
+            // The thread stays alive, so that the child is listed under it.
             let _ = wait.recv();
         });
         let mut both = [start(), told.recv().unwrap()];

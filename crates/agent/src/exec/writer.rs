@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::event::{PollFd, PollFlags, poll};
 
-/// Which of the two streams of output.
+/// The two streams of output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Stream {
@@ -18,27 +18,27 @@ pub enum Stream {
     Err = 2,
 }
 
-/// The agent's own standard output and standard error, to which the job's go.
+/// The agent's own standard output and standard error, to which the job's output is copied.
 #[derive(Debug)]
 pub struct Writer {
     out: File,
     err: File,
-    /// Nobody reads it any more.
+    /// Whether the reader of each stream is gone.
     is_closed: [AtomicBool; 2],
 }
 
 impl Writer {
-    /// Over the two that this process was given.
+    /// Writes to this process's standard output and standard error.
     ///
     /// # Errors
-    /// They cannot be duplicated.
+    /// The descriptors cannot be duplicated.
     pub fn new() -> io::Result<Self> {
         let out = File::from(io::stdout().as_fd().try_clone_to_owned()?);
         let err = File::from(io::stderr().as_fd().try_clone_to_owned()?);
         Ok(Self { out, err, is_closed: Default::default() })
     }
 
-    /// Over two files.
+    /// Writes to two files.
     #[cfg(test)]
     pub fn over(out: File, err: File) -> Self {
         Self { out, err, is_closed: Default::default() }
@@ -51,7 +51,7 @@ impl Writer {
         }
     }
 
-    /// Writes all of `bytes`. What cannot be written is lost to its reader, and the job goes on.
+    /// Writes all of `bytes`. Data that cannot be written is dropped, and the job continues.
     pub fn write(&self, stream: Stream, bytes: &[u8]) {
         let closed = &self.is_closed[stream as usize - 1];
         let mut file = self.file(stream);
@@ -60,7 +60,8 @@ impl Writer {
             match file.write(rest) {
                 Ok(n) => rest = &rest[n..],
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // Somebody made it so; a job that writes to it itself would find that, too.
+                // The descriptor is non-blocking, which the job could meet without the agent, too. Wait until it is
+                // writable.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     let mut ready = [PollFd::new(file, PollFlags::OUT)];
                     if poll(&mut ready, None).is_err() {
@@ -81,15 +82,15 @@ impl Writer {
         self.is_closed[stream as usize - 1].load(Ordering::Acquire)
     }
 
-    /// A duplicate of one of them.
+    /// A duplicate of one of the two descriptors.
     ///
     /// # Errors
-    /// As duplicating does.
+    /// The descriptor cannot be duplicated.
     pub fn duplicate(&self, stream: Stream) -> io::Result<OwnedFd> {
         Ok(self.file(stream).try_clone()?.into())
     }
 
-    /// Whether both lead to the same place: then one pipe serves both, and keeps their order.
+    /// Whether both streams lead to the same file. One pipe then serves both, which keeps their order.
     pub(super) fn is_one(&self) -> bool {
         let id = |file: &File| file.metadata().map(|found| (found.dev(), found.ino(), found.rdev()));
         matches!((id(&self.out), id(&self.err)), (Ok(out), Ok(err)) if out == err)

@@ -1,6 +1,6 @@
-//! Work that may never come back: a file system whose server is away keeps whoever asks it, and cannot be
-//! told to stop. It is done in a thread of its own, which is left to itself when the time is over; the same
-//! work is not begun again before it has come back.
+//! Runs work that may never return. For example, a system call on a file system whose server is away blocks and
+//! cannot be cancelled. The work runs in a thread of its own, which is abandoned at the time limit. The same work is
+//! not started again before the abandoned thread has returned.
 
 use std::collections::BTreeSet;
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
@@ -16,7 +16,7 @@ fn at_work() -> MutexGuard<'static, BTreeSet<String>> {
     AT_WORK.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Takes its work off the list, also where that panics.
+/// Removes the work from the list when it is dropped, even after a panic.
 struct Listed(String);
 
 impl Drop for Listed {
@@ -25,7 +25,7 @@ impl Drop for Listed {
     }
 }
 
-/// Does `work`, which is that of the target `key`, and waits for it until `bound`.
+/// Runs `work` for the target `key` and waits for it until `bound`.
 pub(crate) fn aside<T: Send + 'static>(
     key: &str,
     bound: &Bound,
@@ -42,7 +42,7 @@ pub(crate) fn aside<T: Send + 'static>(
         .spawn(move || {
             let done = work();
             drop(listed);
-            // Nobody waits any more when the time is over.
+            // The receiver is gone if the time limit has passed.
             let _ = sender.send(done);
         })
         .map_err(|error| Failure::unknown(format!("cannot start a thread: {error}")))?;

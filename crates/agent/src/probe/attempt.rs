@@ -1,4 +1,4 @@
-//! One run: until when it may take, in all and phase by phase, and how long its phases took.
+//! One run of a check: its time limit, the limits of its phases, and the measured duration of each phase.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use innkeeper_core::{Time, duration};
 use super::family::Family;
 use super::outcome::{Failure, Phase, Phases};
 
-/// The limits that the phases have of their own; none where only the limit of the whole holds.
+/// Time limits of single phases. A phase without one only has the limit of the whole run.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct PhaseLimits([Option<Duration>; 5]);
 
@@ -23,17 +23,17 @@ impl PhaseLimits {
     }
 }
 
-/// A run that has begun.
+/// A run in progress.
 #[derive(Debug, Clone)]
 pub struct ProbeAttempt {
-    /// The wall clock's time at its start: certificates are judged by it.
+    /// Wall clock time at the start of the run. Certificates are checked against it.
     pub(crate) now: Time,
-    /// What the target is known by.
+    /// The key of the target.
     pub(crate) key: String,
     pub(crate) started: Instant,
     pub(crate) timeout: Duration,
     pub(crate) phases: Phases,
-    /// The family that this run is narrowed to, where both are to be checked.
+    /// The address family of this run, if both families are checked.
     pub(crate) family: Option<Family>,
 }
 
@@ -42,13 +42,13 @@ impl ProbeAttempt {
         Self { now, key, started: Instant::now(), timeout, phases: Phases::default(), family: None }
     }
 
-    /// The end of the whole, for what has no phases.
+    /// The end of the whole run, for work without phases.
     pub(crate) fn whole(&self) -> Bound {
         let at = self.started + self.timeout;
         Bound { at, limit: self.timeout, doing: None }
     }
 
-    /// When `phase`, which begins now, has to be over.
+    /// The end of `phase`, which begins now.
     pub(crate) fn bound(&self, phase: Phase, limits: &PhaseLimits) -> Bound {
         let whole = Bound { doing: Some(phase.in_words()), ..self.whole() };
         match limits.get(phase) {
@@ -59,7 +59,7 @@ impl ProbeAttempt {
         }
     }
 
-    /// Does what `phase` is, within its bound, and notes how long it took, also where it fails.
+    /// Runs `phase` within its bound and records its duration, even if it fails.
     pub(crate) fn phase<T>(
         &mut self,
         phase: Phase,
@@ -73,7 +73,7 @@ impl ProbeAttempt {
     }
 }
 
-/// A moment at which waiting ends, and what is said then.
+/// A deadline, with the text to report when it has passed.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bound {
     pub at: Instant,
@@ -82,13 +82,13 @@ pub(crate) struct Bound {
 }
 
 impl Bound {
-    /// The time that is left; an error when there is none.
+    /// The remaining time, or an error of kind `TimedOut`.
     pub(crate) fn left(&self) -> io::Result<Duration> {
         let left = self.at.saturating_duration_since(Instant::now());
         if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
     }
 
-    /// The same, so much later.
+    /// The same bound, `by` later.
     pub(crate) fn later(self, by: Duration) -> Self {
         Self { at: self.at + by, ..self }
     }
@@ -97,14 +97,14 @@ impl Bound {
         Instant::now() >= self.at
     }
 
-    /// What is said when it is over.
+    /// The failure to report when the deadline has passed.
     pub(crate) fn timeout(&self) -> Failure {
         let limit = duration::short(TimeDelta::from_std(self.limit).unwrap_or(duration::LONGEST));
         let doing = self.doing.map(|doing| format!(" while {doing}")).unwrap_or_default();
         Failure::critical(format!("timed out after {limit}{doing}"))
     }
 
-    /// What is said of an error that came before it was over.
+    /// The failure to report for an error that may have been caused by the deadline.
     pub(crate) fn failure(&self, doing: &str, error: &io::Error) -> Failure {
         if self.is_over() || matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock) {
             return self.timeout();
@@ -119,7 +119,7 @@ impl Bound {
     }
 }
 
-/// An error of the system without its number: "Connection refused".
+/// The text of a system error without its number, for example "Connection refused".
 pub(crate) fn plain_error(error: &io::Error) -> String {
     let text = error.to_string();
     match text.split_once(" (os error ") {

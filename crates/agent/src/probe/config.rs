@@ -1,4 +1,4 @@
-//! `[probe.NAME]`: what is checked here, when, and what its reservations are to be.
+//! Reads `[probe.NAME]`: what to check, when, and the fields of the probe's reservations.
 //!
 //! ```toml
 //! [probe.web]
@@ -7,7 +7,7 @@
 //! targets = ["https://www.example.org/", "https://shop.example.org/"]
 //! ```
 //!
-//! A probe with a problem is left out, and said so; the others are read.
+//! A probe with problems is left out and reported. The others still run.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -29,44 +29,45 @@ use super::timing::Slots;
 use crate::config::add_hints;
 use crate::terms::EXPECT;
 
-/// The time limit of a run that names none; shorter where the interval is short.
+/// Default time limit of a run; shorter if the interval is short.
 const TIMEOUT: TimeDelta = TimeDelta::seconds(10);
-/// The pause before a run is tried again, where none is named.
+/// Default pause before a failed run is repeated.
 const RETRY_AFTER: TimeDelta = TimeDelta::seconds(5);
-/// The most repeats of a run that failed.
+/// Most repeats of a failed run.
 const MOST_RETRIES: i64 = 10;
 
-/// What must hold of the figures; also [`EXPECT`], where that does not say what the check itself expects.
+/// Key of the conditions for figures. [`EXPECT`] works as well, except for kinds that use it for their own
+/// expectations.
 const EXPECT_FIGURES: &str = "expect_figures";
-/// The kinds of such checks.
+/// The kinds that use [`EXPECT`] for their own expectations.
 const OWN_EXPECT: [&str; 3] = ["dns", "smtp", "systemd-unit"];
 
-/// A probe that can run.
+/// A valid probe.
 #[derive(Debug, Clone)]
 pub struct Probe {
-    /// Its name: the table's.
+    /// The name from its table.
     pub name: String,
-    /// Its kind: `tcp`, `http`, ….
+    /// The kind: `tcp`, `http`, ….
     pub kind: &'static str,
-    /// The limit of one run of one target.
+    /// Time limit of one run of one target.
     pub timeout: Duration,
-    /// How often a run that failed is repeated before it is reported.
+    /// How often a failed run is repeated before it is reported.
     pub retries: u32,
     /// The pause before each repeat.
     pub retry_after: Duration,
-    /// A run that takes longer is at least a warning.
+    /// A run that takes longer than this is at least a warning.
     pub warn_after: Option<Duration>,
-    /// Whether a warning is a failure of the reservation.
+    /// Whether a warning counts as a failure of the reservation.
     pub warnings_fail: bool,
-    /// What is checked, each with a reservation of its own.
+    /// The targets, each with a reservation of its own.
     pub targets: Vec<ProbeTarget>,
-    /// What those reservations are to be.
+    /// The fields of those reservations.
     pub promise: Promise,
     pub(crate) check: Arc<dyn Check>,
 }
 
 impl Probe {
-    /// Whether an outcome with this status is a failure of its reservation.
+    /// Whether an outcome with this status counts as a failure of the reservation.
     pub fn is_failure(&self, status: ProbeStatus) -> bool {
         match status {
             ProbeStatus::Ok => false,
@@ -75,38 +76,38 @@ impl Probe {
         }
     }
 
-    /// The longest that a run of one target takes, all repeats and pauses included.
+    /// Longest time that one target takes, including all repeats and pauses.
     pub fn longest(&self) -> TimeDelta {
         let span = |span| TimeDelta::from_std(span).unwrap_or(duration::LONGEST);
         longest(self.kind, span(self.timeout), i64::from(self.retries), span(self.retry_after))
     }
 }
 
-/// A probe that cannot run, and why.
+/// A probe that cannot be loaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BrokenProbe {
-    /// Its name: the table's.
+    /// The name from its table.
     pub name: String,
-    /// Everything that is wrong with it.
+    /// All its problems.
     pub problems: Vec<Problem>,
 }
 
-/// Everything that a configuration says of probes.
+/// All probes of a configuration.
 #[derive(Debug, Clone, Default)]
 pub struct Probes {
-    /// Those that run.
+    /// The valid probes.
     pub probes: Vec<Probe>,
-    /// Those that cannot.
+    /// The probes that cannot be loaded.
     pub broken: Vec<BrokenProbe>,
-    /// How many run at once.
+    /// Limits of parallel runs.
     pub slots: Slots,
 }
 
-/// Takes `[probes]` and every `[probe.NAME]` out of `root`. `default_app` is the app of reservations whose
-/// probe names none.
+/// Takes `[probes]` and every `[probe.NAME]` out of `root`. `default_app` is the app of reservations whose probe
+/// names none.
 ///
-/// Problems with a probe are that probe's alone (see [`BrokenProbe`]); `findings` hears of those that are
-/// about none: of `[probes]`, and of a `probe` that is no section.
+/// Problems of a single probe go into its [`BrokenProbe`]. `findings` gets only the others: those of `[probes]`, and
+/// a `probe` that is not a section.
 pub fn read(root: &mut Table, default_app: &str, findings: &mut Findings) -> Probes {
     let general = take(root, "probes", findings);
     let mut section = Section::new("probes", general, findings);
@@ -150,7 +151,8 @@ fn read_probe(
     let path = format!("probe.{name}");
     let whole = table.clone();
     let targets = Targets::read(&path, &table, findings);
-    // They are read: what stands for them from here on makes their keys known ones.
+    // The targets have been read already. Replacing them by placeholders keeps their keys from being reported as
+    // unknown.
     for key in ["target", "targets"] {
         if let Some(setting) = table.get_mut(key) {
             setting.value = Value::Text(String::new());
@@ -201,7 +203,7 @@ fn read_probe(
     })
 }
 
-/// Tells the keys that no kind of probe has, where the kind is not known.
+/// Reports keys that no kind of probe has. Used if the kind itself is unknown.
 fn refuse_unknown(name: &str, table: &Table, origin: &Origin, default_app: &str, findings: &mut Findings) {
     let mut of_all = Findings::default();
     for (kind, _) in KINDS {
@@ -281,8 +283,8 @@ struct Timing {
 
 impl Timing {
     fn read(section: &mut Section<'_>, kind: &str, schedule: Option<&Schedule>) -> Self {
-        // A run has to be over before the next is due. Of cron and calendar the interval differs; a run that
-        // is late there is left out.
+        // A run must end before the next one is due. Cron and calendar schedules have no fixed interval; there, a
+        // check that is due during a run is skipped.
         let interval = match schedule {
             Some(Schedule::Every(period)) => *period,
             _ => duration::LONGEST,
@@ -302,7 +304,7 @@ impl Timing {
             retry_after = TimeDelta::zero();
         }
         let timing = Self { timeout, retries, retry_after };
-        // A run within the usual limit is nobody's mistake; what is due while it lasts is left out.
+        // Runs within the default limit are no mistake of the user. Checks that are due meanwhile are skipped.
         if timing.longest(kind) >= interval && (is_limit_said || retries > 0) {
             let (key, of) = match retries {
                 0 => ("timeout", String::new()),
@@ -323,23 +325,23 @@ impl Timing {
     }
 }
 
-/// The longest that a run and its repeats take.
+/// Longest time that a run and its repeats take.
 fn longest(kind: &str, timeout: TimeDelta, retries: i64, retry_after: TimeDelta) -> TimeDelta {
-    // A program that does not heed TERM is given a moment before KILL, and its output is read to the end.
+    // A program that ignores TERM gets some time before KILL, and its output is read to the end.
     let program = matches!(kind, "command" | "systemd-unit");
     let one = if program { timeout + TimeDelta::from_std(OVERTIME).unwrap_or_default() } else { timeout };
     let retries = i32::try_from(retries).unwrap_or(i32::MAX);
     one * (retries + 1) + retry_after * retries
 }
 
-/// How many runs at once are enough where every target hangs until its limit: a hanging one then holds up no
-/// other.
+/// Number of parallel runs that suffices even if every target hangs until its time limit, so that no target delays
+/// another.
 fn enough_for(probes: &[Probe]) -> usize {
     const MOST: f64 = 256.0;
     let busy = probes.iter().map(|probe| {
         let period = match &probe.promise.schedule {
             Schedule::Every(period) => *period,
-            // Many of them have the same instants; what is late then by some minutes is within most graces.
+            // Many of these targets are due at the same instants. A delay of a few minutes is within most graces.
             _ => TimeDelta::minutes(5),
         };
         let share = probe.longest().num_milliseconds() as f64 / period.num_milliseconds().max(1) as f64;
@@ -349,7 +351,7 @@ fn enough_for(probes: &[Probe]) -> usize {
     enough.max(Slots::default().parallel)
 }
 
-/// Two probes with a reservation in common: the second is broken.
+/// Marks the second of two probes with a reservation in common as broken.
 fn refuse_doubles(read: &mut Probes) {
     let mut seen = std::collections::HashMap::new();
     let mut broken = Vec::new();

@@ -1,4 +1,4 @@
-//! Questions of DNS and their answers on the way, whatever is in them.
+//! Sends DNS queries and receives the responses, without interpreting their content.
 
 use std::io::ErrorKind;
 use std::net::{SocketAddr, UdpSocket};
@@ -8,10 +8,10 @@ use super::attempt::Bound;
 use super::lines::{Stream, read, write};
 use super::outcome::Failure;
 
-/// A question over UDP is asked again after so long.
+/// Interval after which a query over UDP is sent again.
 const AGAIN: Duration = Duration::from_secs(2);
 
-/// Whether it is the answer to our question: its number, a response, and the question repeated.
+/// Whether `message` is the response to our query: a response with the same id and the same question.
 fn is_answer(message: &[u8], id: u16, question: &[u8]) -> bool {
     let asked = question.get(12..).unwrap_or_default();
     message.len() >= 12
@@ -21,7 +21,7 @@ fn is_answer(message: &[u8], id: u16, question: &[u8]) -> bool {
             || message.get(12..12 + asked.len()).is_some_and(|own| own.eq_ignore_ascii_case(asked)))
 }
 
-/// Asks over UDP, again every two seconds, and returns the answer.
+/// Sends a query over UDP, and again every two seconds, until a response arrives.
 pub(crate) fn over_udp(
     server: SocketAddr,
     id: u16,
@@ -55,7 +55,7 @@ pub(crate) fn over_udp(
     }
 }
 
-/// Asks over a connection, where each message has its length before it.
+/// Sends a query over a stream, on which a length precedes each message.
 pub(crate) fn over_stream(
     stream: &mut impl Stream,
     id: u16,

@@ -1,10 +1,10 @@
-//! Records of DNS as people write them.
+//! DNS records in the notation of zone files.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use simple_dns::rdata::RData;
 
-/// A record's content as zone files have it, without the dot at the end of names.
+/// The content of a record in the notation of zone files, without the dot at the end of names.
 pub(crate) fn text(record: &RData<'_>) -> String {
     match record {
         RData::A(a) => Ipv4Addr::from(a.address).to_string(),
@@ -28,8 +28,8 @@ pub(crate) fn text(record: &RData<'_>) -> String {
     }
 }
 
-/// Whether an answer is what was expected: names whatever their case and with or without the dot at their
-/// end, addresses in any form, of records with several parts (MX, SRV) the last alone too.
+/// Whether a record matches what was expected. Names are compared without regard to case and a final dot, addresses
+/// in any notation. Of records with several parts (MX, SRV) the last part alone may match.
 pub(crate) fn same(found: &str, wanted: &str) -> bool {
     let plain = |text: &str| text.trim().trim_end_matches('.').to_ascii_lowercase();
     let (found, wanted) = (plain(found), plain(wanted));

@@ -1,4 +1,4 @@
-//! One exchange of HTTP over a connection that stands.
+//! One HTTP request and response over an open connection.
 
 use std::io::ErrorKind;
 
@@ -9,33 +9,33 @@ use super::attempt::{PhaseLimits, ProbeAttempt};
 use super::lines::{Stream, write};
 use super::outcome::{Failure, Phase};
 
-/// The largest head of an answer, bytes.
+/// Largest head of a response, in bytes.
 const LARGEST_HEAD: usize = 128 * 1024;
-/// The largest head of a request, bytes.
+/// Largest head of a request, in bytes.
 const LARGEST_REQUEST_HEAD: usize = 256 * 1024;
 
-/// What a server answers.
+/// A response.
 #[derive(Debug)]
 pub(crate) struct ProbeAnswer {
     pub status: StatusCode,
     pub headers: HeaderMap,
     pub body: Vec<u8>,
-    /// More of the body was to come than is wanted.
+    /// Whether the body is longer than the limit and was cut.
     pub is_cut: bool,
 }
 
-/// What is asked.
+/// A request.
 pub(crate) struct Asked<'a> {
-    /// Method, address and headers.
+    /// Method, URL and headers.
     pub request: Request<()>,
     pub body: &'a [u8],
-    /// To a proxy the whole address is sent.
+    /// Whether the request goes to a proxy, which needs the whole URL.
     pub is_to_proxy: bool,
-    /// The most bytes of the answer's body that are read.
+    /// Most bytes of the response's body that are read.
     pub body_limit: usize,
 }
 
-/// Sends the request and reads the answer.
+/// Sends the request and reads the response.
 pub(crate) fn exchange(
     stream: &mut impl Stream,
     asked: Asked<'_>,
@@ -51,7 +51,8 @@ pub(crate) fn exchange(
     let mut input = Vec::new();
     attempt.phase(Phase::FirstByte, limits, |bound| {
         stream.set_bound(*bound);
-        // One piece: some servers answer a head that comes alone before they have read the body.
+        // Head and body are sent in one write: some servers respond to a head that arrives alone before they have
+        // read the body.
         write(stream, &[&head[..], asked.body].concat())?;
         match read_more(stream, &mut input)? {
             true => Ok(()),
@@ -87,7 +88,7 @@ pub(crate) fn exchange(
     })
 }
 
-/// The head of the request as bytes, and the state in which its answer is awaited.
+/// The head of the request as bytes, and the state of the connection while it waits for the response.
 fn prepared(request: Request<()>, body: &[u8]) -> Result<(Vec<u8>, Call<state::RecvResponse>), Failure> {
     let unsendable =
         |error: ureq_proto::Error| Failure::unknown(format!("the request cannot be sent: {error}"));
@@ -119,7 +120,7 @@ fn prepared(request: Request<()>, body: &[u8]) -> Result<(Vec<u8>, Call<state::R
     Ok((head, call))
 }
 
-/// `GET /path HTTP/1.1` as `GET http://host/path HTTP/1.1`.
+/// Turns `GET /path HTTP/1.1` into `GET http://host/path HTTP/1.1`.
 fn with_whole_address(head: &[u8], whole: &str) -> Vec<u8> {
     let text = String::from_utf8_lossy(head);
     let (first, rest) = text.split_once("\r\n").unwrap_or((&text, ""));
@@ -127,7 +128,7 @@ fn with_whole_address(head: &[u8], whole: &str) -> Vec<u8> {
     format!("{method} {whole} HTTP/1.1\r\n{rest}").into_bytes()
 }
 
-/// Reads what comes next; false at the end.
+/// Reads the next bytes; false at the end of the stream.
 fn read_more(stream: &mut impl Stream, input: &mut Vec<u8>) -> Result<bool, Failure> {
     let mut buffer = [0; 16 * 1024];
     loop {
@@ -138,8 +139,8 @@ fn read_more(stream: &mut impl Stream, input: &mut Vec<u8>) -> Result<bool, Fail
                 return Ok(true);
             }
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            // Servers end connections over TLS without a goodbye; whether all had come is known from the
-            // body.
+            // Many servers end a TLS connection without `close_notify`. Whether the response is complete is known
+            // from its body.
             Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(false),
             Err(error) => return Err(stream.bound().failure("", &error)),
         }
@@ -170,7 +171,7 @@ fn read_body(
             return Ok((body, false));
         }
         if !read_more(stream, &mut input)? {
-            // The last chunk has come, and what belongs behind it has not.
+            // The last chunk has arrived, but not the trailer.
             let is_whole = ends_with_connection || call.is_ended_chunked();
             return match is_whole || matches!(call.proceed(), Some(RecvBodyResult::Cleanup(_))) {
                 true => Ok((body, false)),
@@ -198,7 +199,7 @@ mod tests {
     use super::*;
     use crate::probe::attempt::Bound;
 
-    /// A server that has answered already, in pieces of this size.
+    /// A server whose response is complete and is read in pieces of this size.
     struct Answered {
         answer: Cursor<Vec<u8>>,
         piece: usize,

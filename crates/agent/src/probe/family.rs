@@ -1,18 +1,18 @@
-//! The families of addresses.
+//! Address families.
 
 use std::net::IpAddr;
 
 /// Which addresses of a name are used.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Family {
-    /// Whichever answers first.
+    /// Any address; the first that answers is used.
     #[default]
     Any,
-    /// IPv4 alone.
+    /// Only IPv4.
     V4,
-    /// IPv6 alone.
+    /// Only IPv6.
     V6,
-    /// One run over each; both have to succeed.
+    /// One run per family. Both must succeed.
     Both,
 }
 

@@ -1,4 +1,4 @@
-//! What a run measured, as the figures of its report: under names that figures may have, and no more than they may be.
+//! Turns the measurements of a run into the figures of a report, with valid names and within the maximum number.
 
 use std::collections::HashSet;
 
@@ -7,7 +7,8 @@ use innkeeper_core::figures::{Figures, is_name};
 use super::outcome::ProbeOutcome;
 use crate::figures::{near_name, numbered};
 
-/// The figures of an outcome, those that are `wanted` first, and how many have no room. Units are not a part of them.
+/// The figures of an outcome, without units. Those in `wanted` come first. Also returns the number of figures that do
+/// not fit.
 pub(crate) fn of(outcome: &ProbeOutcome, wanted: &[&str]) -> (Figures, usize) {
     let mut named = named(outcome);
     named.sort_by_key(|(name, _)| !wanted.contains(&name.as_str()));
@@ -16,7 +17,7 @@ pub(crate) fn of(outcome: &ProbeOutcome, wanted: &[&str]) -> (Figures, usize) {
     (figures, left_out)
 }
 
-/// All of them. A label that can be a name keeps it, whatever the others become.
+/// All figures with valid names. A label that is a valid name already keeps it; the others must differ from it.
 fn named(outcome: &ProbeOutcome) -> Vec<(String, f64)> {
     let mut taken: HashSet<String> = outcome.figures.keys().filter(|label| is_name(label)).cloned().collect();
     let mut name_of = |label: &str| {

@@ -1,12 +1,12 @@
-//! What must not be told: servers repeat in their pages what they were asked, secrets of it included.
+//! Removes secrets from reported texts. Servers may repeat parts of a request in their responses, including secrets.
 
 use innkeeper_core::secret::Secret;
 use url::Url;
 
-/// Texts that are shorter occur everywhere; they are no secrets.
+/// Shorter texts occur too often by chance to be replaced.
 const SHORTEST: usize = 4;
 
-/// Secrets, to be blotted out of what is told.
+/// The secrets to remove.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Hidden(Vec<Secret>);
 
@@ -15,13 +15,13 @@ impl Hidden {
     pub(crate) fn add(&mut self, secret: &str) {
         if secret.len() >= SHORTEST && !self.0.iter().any(|known| known.reveal() == secret) {
             self.0.push(Secret::new(secret));
-            // One that holds another goes first.
+            // A secret that contains another one is replaced first.
             self.0.sort_by_key(|known| std::cmp::Reverse(known.reveal().len()));
         }
     }
 
-    /// Adds what an address may hold of them: user, password, query and fragment, as they are written and as
-    /// they are meant.
+    /// Adds the parts of an address that may be secret: user, password, query and fragment, both percent-encoded and
+    /// decoded.
     pub(crate) fn add_of(&mut self, url: &Url) {
         let written = [url.username(), url.password().unwrap_or_default()];
         let rest = [url.query().unwrap_or_default(), url.fragment().unwrap_or_default()];
@@ -31,7 +31,7 @@ impl Hidden {
         raw.filter_map(|pair| pair.split_once('=')).for_each(|(_, value)| self.add(value));
     }
 
-    /// The text without them.
+    /// The text with each secret replaced.
     pub(crate) fn blotted(&self, text: &str) -> String {
         self.0.iter().fold(text.to_owned(), |text, secret| text.replace(secret.reveal(), "[…]"))
     }

@@ -1,4 +1,4 @@
-//! What an answer of HTTP has to be: its status, and what its body says.
+//! Expectations for an HTTP response: its status and its body.
 
 use std::fmt;
 
@@ -8,14 +8,14 @@ use ureq_proto::http::StatusCode;
 
 use super::exchange::ProbeAnswer;
 
-/// The most entries of each list.
+/// Most entries per list.
 const MOST: usize = 100;
 
-/// The statuses that are well.
+/// The accepted statuses.
 #[derive(Debug, Clone)]
 pub(crate) struct Statuses {
     ranges: Vec<(u16, u16)>,
-    /// Whether they were named, so that a redirect among them is meant.
+    /// Whether the configuration names the statuses. A redirect among them is then the expected answer.
     are_named: bool,
 }
 
@@ -31,7 +31,7 @@ impl Statuses {
         self.ranges.iter().any(|(from, to)| (*from..=*to).contains(&status.as_u16()))
     }
 
-    /// Whether somebody has said that it is well.
+    /// Whether the configuration names this status as accepted.
     pub(crate) fn names(&self, status: StatusCode) -> bool {
         self.are_named && self.has(status)
     }
@@ -62,12 +62,12 @@ fn range(text: &str) -> Result<(u16, u16), String> {
     }
 }
 
-/// What a body has to say.
+/// Expectations for the body.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Body {
     texts: Vec<String>,
     not_texts: Vec<String>,
-    /// Places in a body of JSON (RFC 6901), and what stands there.
+    /// JSON pointers (RFC 6901) into the body, each with the expected value.
     values: Vec<(String, String)>,
 }
 
@@ -91,7 +91,7 @@ impl Body {
         }
     }
 
-    /// Checks what was read of the body.
+    /// Checks the part of the body that was read.
     pub(crate) fn check(&self, answer: &ProbeAnswer) -> Result<(), String> {
         if self.texts.is_empty() && self.not_texts.is_empty() && self.values.is_empty() {
             return Ok(());
@@ -140,7 +140,7 @@ fn check_value(json: &Value, pointer: &str, wanted: &str) -> Result<(), String> 
     let found = json.pointer(pointer).ok_or_else(|| format!("its JSON has nothing at {pointer:?}"))?;
     let is_it = match found {
         Value::String(text) => text == wanted,
-        // Numbers are compared as such: 1.0 is 1.
+        // Numbers are compared by value: `1.0` equals `1`.
         Value::Number(number) => number.as_f64().is_some_and(|number| wanted.parse::<f64>() == Ok(number)),
         other => serde_json::from_str::<Value>(wanted).is_ok_and(|wanted| wanted == *other),
     };

@@ -1,4 +1,4 @@
-//! What a request of HTTP carries, and which of it goes to whom: secrets go to the target's host alone.
+//! The headers of HTTP requests. Secret headers are only sent to the target's own host.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -14,10 +14,10 @@ use url::Url;
 use super::hidden::Hidden;
 use super::read;
 
-/// The most headers.
+/// Most headers.
 const MOST: usize = 100;
 
-/// How this program calls itself.
+/// The `User-Agent`.
 const AGENT: &str = concat!("innkeeper-agent/", env!("CARGO_PKG_VERSION"));
 
 type Header = (HeaderName, HeaderValue);
@@ -26,12 +26,12 @@ type Header = (HeaderName, HeaderValue);
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Headers {
     plain: Vec<Header>,
-    /// Sent to the target's own host alone.
+    /// Headers that are only sent to the target's own host.
     secret: Vec<Header>,
     authorization: Option<HeaderValue>,
 }
 
-/// Where a request goes, seen from where the first went.
+/// The target of a request, compared with that of the first request.
 #[derive(Debug, Clone)]
 pub(crate) struct HeaderScope {
     first: (String, Option<String>, Option<u16>),
@@ -41,7 +41,7 @@ pub(crate) struct HeaderScope {
 }
 
 impl HeaderScope {
-    /// The first request; `user` and `password` are those of the address.
+    /// The scope of the first request. `user` and `password` come from the URL.
     pub(crate) fn new(url: &Url, user: Secret, password: Secret) -> Self {
         Self { first: origin(url), is_first: true, user, password }
     }
@@ -50,7 +50,7 @@ impl HeaderScope {
         self.is_first = origin(url) == self.first;
     }
 
-    /// Whether it goes to the same scheme, host and port as the first.
+    /// Whether the request goes to the same scheme, host and port as the first.
     pub(crate) fn is_first(&self) -> bool {
         self.is_first
     }
@@ -79,26 +79,26 @@ impl Headers {
         if !plain.iter().chain(&secret).any(|(name, _)| *name == USER_AGENT) {
             plain.push((USER_AGENT, agent));
         }
-        // Those that identify people are secrets wherever they stand.
+        // Headers that authenticate are secret, even if the configuration has them among the others.
         let of_people = |name: &HeaderName| [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION].contains(name);
         secret.extend(plain.extract_if(.., |(name, _)| of_people(name)));
         secret.iter_mut().for_each(|(_, value)| value.set_sensitive(true));
         Self { authorization: authorization(section), plain, secret }
     }
 
-    /// What of it must not be told.
+    /// The values that must not be reported.
     pub(crate) fn hidden(&self) -> Hidden {
         let mut hidden = Hidden::default();
         for value in self.secret.iter().map(|(_, value)| value).chain(&self.authorization) {
             let text = String::from_utf8_lossy(value.as_bytes());
             hidden.add(&text);
-            // `Bearer` and `Basic` are no secrets, what follows them is.
+            // `Bearer` and `Basic` are not secret, but the rest of the header is.
             hidden.add(text.split_once(' ').map_or("", |(_, rest)| rest));
         }
         hidden
     }
 
-    /// A request with all that goes to where `scope` is.
+    /// Builds a request with all headers that may be sent to `scope`.
     pub(crate) fn request(
         &self,
         method: &Method,
@@ -132,7 +132,7 @@ impl Headers {
         if !headers.contains_key(ACCEPT) {
             headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
         }
-        // What cannot be read here is not asked for.
+        // Compressed bodies cannot be read here, so none are requested.
         if !headers.contains_key(ACCEPT_ENCODING) {
             headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         }
@@ -144,14 +144,14 @@ impl Headers {
     }
 }
 
-/// User and password of an address are percent-encoded there.
+/// Decodes the user or the password of a URL, which are percent-encoded.
 fn decoded(part: &Secret) -> String {
     let pair = format!("x={}", part.reveal().replace('+', "%2B"));
     let decoded = url::form_urlencoded::parse(pair.as_bytes()).next();
     decoded.map(|(_, value)| value.into_owned()).unwrap_or_default()
 }
 
-/// What `Authorization` says of a user and a password.
+/// The `Authorization` header for a user and a password.
 pub(crate) fn basic(user: &str, password: &str) -> Result<HeaderValue, String> {
     let value = format!("Basic {}", STANDARD.encode(format!("{user}:{password}")));
     let mut value = HeaderValue::from_str(&value).map_err(|error| error.to_string())?;
@@ -192,7 +192,7 @@ fn authorization(section: &mut Section<'_>) -> Option<HeaderValue> {
     }
 }
 
-/// `Name: value`. The error never has the value: it may be a secret.
+/// Parses `Name: value`. The error never contains the value, which may be secret.
 fn header(line: &str) -> Result<Header, String> {
     let (name, value) =
         line.split_once(':').ok_or("is not understood; write headers = { Name = \"value\" }")?;

@@ -1,4 +1,4 @@
-//! Conversations by lines, plain or encrypted.
+//! Line-based protocols over plain or encrypted connections.
 
 use std::io::{Read, Write};
 
@@ -7,16 +7,16 @@ use super::network::Wire;
 use super::outcome::Failure;
 use super::tls::Encrypted;
 
-/// The longest line of a server's answer.
+/// Longest line of a response, in bytes.
 const LONGEST_LINE: usize = 4096;
-/// The most lines of one answer.
+/// Most lines of one response.
 pub(crate) const MOST_LINES: usize = 200;
 
-/// A connection, and until when it may be waited for.
+/// A connection with a deadline for its reads and writes.
 pub(crate) trait Stream: Read + Write {
-    /// The bound that its waits have now.
+    /// The current deadline.
     fn bound(&self) -> Bound;
-    /// Gives its waits another bound.
+    /// Sets the deadline.
     fn set_bound(&mut self, bound: Bound);
 }
 
@@ -50,13 +50,13 @@ impl Stream for Box<dyn Stream> {
     }
 }
 
-/// What is said of an answer that does not fit.
+/// The failure to report for an unexpected response.
 pub(crate) fn refused(what: &str, line: &str) -> Failure {
     Failure::critical(format!("{what}: the server says {line:?}"))
 }
 
-/// Reads an answer as SMTP and FTP have them, of one line or many; the texts of its lines where each has the
-/// code `wanted`.
+/// Reads a response in the form of SMTP and FTP, with one or more lines. Returns the texts of its lines if each has
+/// the code `wanted`.
 pub(crate) fn code_answer(stream: &mut impl Stream, wanted: u16, what: &str) -> Result<Vec<String>, Failure> {
     let mut texts = Vec::new();
     for _ in 0..MOST_LINES {
@@ -73,7 +73,7 @@ pub(crate) fn code_answer(stream: &mut impl Stream, wanted: u16, what: &str) -> 
     Err(Failure::critical(format!("{what}: the answer does not end")))
 }
 
-/// Reads one line, byte by byte: what follows it may be TLS already, and is not ours to take.
+/// Reads one line byte by byte. The bytes after it may belong to TLS and must not be consumed.
 pub(crate) fn line(stream: &mut impl Stream) -> Result<String, Failure> {
     let mut line = Vec::new();
     loop {

@@ -1,9 +1,9 @@
-//! Checks that run here, each reporting to a reservation of its own.
+//! Checks that run on this machine. Each target reports to a reservation of its own.
 //!
-//! Where to start: [`config`] reads `[probe.NAME]` and says what is wrong; [`run`] makes one check of one
-//! target and returns its [`Outcome`], without any server; [`timetable`] decides when which target is due,
-//! [`once`] what cron's runs do, and [`Runner`] runs them. Each kind of probe is a file of `kinds` that
-//! implements its `Check`.
+//! Where to start: [`config`] reads `[probe.NAME]` and reports its problems. [`run`] makes one check of one target
+//! and returns its [`Outcome`], without any server. [`timetable`] decides when each target is due, [`once`] what a
+//! run of cron checks, and [`Runner`] runs the checks. Each kind of probe is a file in `kinds` that implements
+//! `Check`.
 
 mod aside;
 mod attempt;

@@ -1,4 +1,4 @@
-//! How a server is reached: name resolution, address family, and a connection whose every wait is bounded.
+//! How a server is reached: name resolution, address family, and a connection with deadlines.
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpStream};
@@ -14,19 +14,19 @@ use super::outcome::{Failure, Phase};
 use super::read;
 use super::resolve::resolve;
 
-/// Another address is tried beside one that has not answered for so long (RFC 8305).
+/// The next address is tried in parallel if the one before has not answered within this time (RFC 8305).
 const NEXT_ADDRESS: Duration = Duration::from_millis(250);
-/// The most addresses of one name that are tried.
+/// Most addresses of one name that are tried.
 const MOST_ADDRESSES: usize = 16;
 
-/// The keys that every probe over TCP has.
+/// The keys that all probes over TCP have.
 #[derive(Debug, Clone, Default)]
 pub struct Network {
     /// Which addresses are used.
     pub family: Family,
-    /// Where to connect instead of to the target's name: an address or a name.
+    /// An address or a name to connect to instead of the target's.
     pub address: Option<String>,
-    /// Limits of single phases.
+    /// Time limits of single phases.
     pub limits: PhaseLimits,
 }
 
@@ -51,7 +51,7 @@ impl Network {
         }
     }
 
-    /// Connects to `host`, or to the address that stands for it.
+    /// Connects to `host`, or to the configured `address` instead.
     pub(crate) fn connect(&self, attempt: &mut ProbeAttempt, host: &str, port: u16) -> Result<Wire, Failure> {
         self.connect_to(attempt, self.address.as_deref().unwrap_or(host), port)
     }
@@ -70,7 +70,7 @@ impl Network {
     }
 }
 
-/// A host as a target or key has it: a name or an address, without brackets.
+/// Parses a host from a target or a key: a name or an address. Brackets are removed.
 pub(crate) fn host(text: &str) -> Result<String, String> {
     let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
     let bare = match bare {
@@ -80,7 +80,7 @@ pub(crate) fn host(text: &str) -> Result<String, String> {
         Some(inner) => inner,
         None => text,
     };
-    // Names with letters beyond ASCII are asked for in the form that DNS has them in.
+    // Names with letters beyond ASCII are converted to their DNS form.
     let international = match bare.is_ascii() {
         true => None,
         false => match url::Host::parse(bare) {
@@ -96,7 +96,7 @@ pub(crate) fn host(text: &str) -> Result<String, String> {
     if is_host { Ok(bare.to_owned()) } else { Err(format!("{text:?} is neither a name nor an address")) }
 }
 
-/// A target `host:port`, `[::1]:port`, or a host alone where `default_port` is given.
+/// Parses `host:port` or `[::1]:port`, or a host alone if `default_port` is given.
 pub(crate) fn host_and_port(text: &str, default_port: Option<u16>) -> Result<(String, u16), String> {
     let write = "write host:port, or [address]:port for IPv6";
     let is_bare_v6 = text.parse::<Ipv6Addr>().is_ok();
@@ -115,17 +115,17 @@ pub(crate) fn host_and_port(text: &str, default_port: Option<u16>) -> Result<(St
     Ok((host(name).map_err(|problem| format!("{problem}; {write}"))?, port))
 }
 
-/// A host and a port as they are written.
+/// Formats a host and a port, with brackets around an IPv6 address.
 pub(crate) fn with_port(host: &str, port: u16) -> String {
     if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
-/// A connection whose reads and writes end with the bound that it has at the time.
+/// A connection whose reads and writes end at its current deadline.
 #[derive(Debug)]
 pub(crate) struct Wire {
     tcp: TcpStream,
     pub bound: Bound,
-    /// The address that answered.
+    /// The address that accepted the connection.
     pub peer: SocketAddr,
 }
 
@@ -147,8 +147,8 @@ impl Write for Wire {
     }
 }
 
-/// Connects to the first of these addresses that answers: each is begun a quarter of a second after the one
-/// before, or when that has failed.
+/// Connects to the first address that answers. Each attempt starts a quarter of a second after the one before, or as
+/// soon as that has failed.
 fn race(addresses: &[SocketAddr], bound: &Bound) -> Result<Wire, Failure> {
     let mut rest = addresses.iter().copied().take(MOST_ADDRESSES);
     let mut running: Vec<(SocketAddr, std::os::fd::OwnedFd)> = Vec::new();
@@ -192,7 +192,7 @@ fn race(addresses: &[SocketAddr], bound: &Bound) -> Result<Wire, Failure> {
     }
 }
 
-/// Waits until one of them is ready, or `wait` is over.
+/// Waits until one of the descriptors is ready or `wait` has passed.
 pub(crate) fn wait_for(fds: &mut [PollFd<'_>], wait: Duration) -> io::Result<()> {
     let until = Instant::now() + wait;
     loop {

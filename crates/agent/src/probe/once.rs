@@ -1,4 +1,7 @@
-//! `--once minute|hour|day|noon`: which targets a run from a crontab checks, as checker's cron mode has it.
+//! `--once minute
+//! hour
+//! day
+//! noon`: selects the targets that a run from a crontab checks. It works like the cron mode of `checker`.
 //!
 //! ```text
 //! 1-59 * * * *            innkeeper-agent probe --once minute
@@ -7,9 +10,9 @@
 //! 0 12 * * *              innkeeper-agent probe --once noon
 //! ```
 //!
-//! The hour's run also does what the minute's does; the day's and noon's do what the hour's does. A probe's
-//! rhythm says whose it is: less than an hour, less than a day, or more. Of those that are a day's or rarer,
-//! noon's are those at 12 o'clock by cron or calendar.
+//! The run of the hour includes that of the minute; the runs of the day and of noon include that of the hour. The
+//! interval of a probe decides which run it belongs to: less than an hour, less than a day, or longer. Of the probes
+//! with an interval of a day or longer, those due at 12 o'clock by cron or calendar belong to noon.
 
 use chrono::{TimeDelta, Timelike as _};
 use innkeeper_core::Time;
@@ -17,10 +20,10 @@ use innkeeper_core::schedule::Schedule;
 
 use super::timing::hash;
 
-/// How many instants of a schedule are looked at to find its rhythm.
+/// Number of instants of a schedule that are examined to find its interval.
 const LOOKED_AT: usize = 50;
 
-/// Which of cron's runs it is.
+/// One of the runs from a crontab.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Occasion {
     /// Every minute.
@@ -34,7 +37,7 @@ pub enum Occasion {
 }
 
 impl Occasion {
-    /// Reads `minute`, `hour`, `day` or `noon`; checker says `day_noon` for the last.
+    /// Parses `minute`, `hour`, `day` or `noon`. `checker` calls the last one `day_noon`, which is accepted, too.
     ///
     /// # Errors
     /// What is allowed.
@@ -48,7 +51,7 @@ impl Occasion {
         }
     }
 
-    /// Whose a schedule is, by the shortest time between its instants after `now`.
+    /// The run that a schedule belongs to, by the shortest interval between its instants after `now`.
     pub fn of(schedule: &Schedule, now: Time) -> Self {
         let instants: Vec<Time> = match schedule {
             Schedule::Every(period) => return Self::by_rhythm(*period, None),
@@ -64,14 +67,14 @@ impl Occasion {
     fn by_rhythm(rhythm: TimeDelta, hour: Option<u32>) -> Self {
         match rhythm {
             rhythm if rhythm < TimeDelta::hours(1) => Self::Minute,
-            // Days of 23 hours are days.
+            // A day may have 23 hours.
             rhythm if rhythm < TimeDelta::hours(23) => Self::Hour,
             _ if hour == Some(12) => Self::Noon,
             _ => Self::Day,
         }
     }
 
-    /// Whether this run also does what `other`'s does.
+    /// Whether this run includes the run `other`.
     fn includes(self, other: Self) -> bool {
         match self {
             Self::Minute => other == Self::Minute,
@@ -81,8 +84,9 @@ impl Occasion {
         }
     }
 
-    /// Whether this run, at `now`, checks the target `key` with this schedule: it is this run's or one's that
-    /// this includes, and of this run's own those whose turn it is (`every = "5m"` in one minute of five).
+    /// Whether this run, at `now`, checks the target `key` with this schedule. The schedule must belong to this run
+    /// or to one that it includes. For a schedule with an interval of several such runs, only one of them is
+    /// selected: `every = "5m"` in one minute of five.
     pub fn selects(self, schedule: &Schedule, key: &str, now: Time) -> bool {
         let whose = Self::of(schedule, now);
         if whose != self {
@@ -96,8 +100,8 @@ impl Occasion {
                 is_turn(now.timestamp().div_euclid(3600), *period, 3600, key)
             }
             (_, Schedule::Every(period)) => {
-                // Days of this machine's clock would need its zone; a run a little before or after midnight
-                // counts for the nearer.
+                // Local days would need the time zone of this machine's clock. Instead, a run shortly before or after
+                // midnight (UTC) counts for the nearer day.
                 let day = (now + TimeDelta::hours(12)).timestamp().div_euclid(86_400);
                 is_turn(day, *period, 86_400, key)
             }
@@ -120,7 +124,7 @@ impl Occasion {
     }
 }
 
-/// Whether the turn number `turn` of those that are `unit` seconds long is that of `key`, which has one in
+/// Whether the run number `turn` is the one for `key`. Runs are `unit` seconds apart, and the key gets one per
 /// `period`.
 fn is_turn(turn: i64, period: TimeDelta, unit: i64, key: &str) -> bool {
     let every = (period.num_seconds() / unit).max(1);
@@ -128,7 +132,7 @@ fn is_turn(turn: i64, period: TimeDelta, unit: i64, key: &str) -> bool {
     turn.rem_euclid(every) == i64::try_from(place).unwrap_or_default()
 }
 
-/// Whether the schedule has an instant in the minute or hour that `now` lies in.
+/// Whether the schedule has an instant within the minute or hour (`unit`, in seconds) that contains `now`.
 fn has_instant(schedule: &Schedule, now: Time, unit: i64) -> bool {
     let into = TimeDelta::seconds(now.timestamp().rem_euclid(unit))
         + TimeDelta::nanoseconds(i64::from(now.timestamp_subsec_nanos()));
@@ -176,7 +180,7 @@ mod tests {
         assert!(Occasion::parse("week").unwrap_err().contains("minute, hour, day, noon"));
     }
 
-    /// How often a run each `step` selects it from that time on, whatever cron's delay is.
+    /// How many of `runs` runs, `step` apart, select the schedule, whatever the delay of cron.
     fn counted(occasion: Occasion, schedule: &Schedule, step: TimeDelta, runs: i32) -> usize {
         let start = time("2026-11-30T00:00:00Z");
         (0..runs)
@@ -209,7 +213,7 @@ mod tests {
     fn midnight_of_any_zone_is_one_run_a_day() {
         let weekly = Schedule::cron("0 0 * * *", "Europe/London").unwrap();
         let zone = weekly.zone();
-        // Each local midnight of a year, with both changes of the clock in it.
+        // Each local midnight of a year, including both changes of the clock.
         let mut at = time("2026-01-01T00:00:00Z");
         for _ in 0..365 {
             assert!(

@@ -1,33 +1,33 @@
-//! What came of a run: a state, a line for people, and figures.
+//! The result of a run: a status, a line for people, and figures.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use innkeeper_core::terminal;
 
-/// The longest first line, in characters.
+/// Longest summary, in characters.
 const LONGEST_SUMMARY: usize = 300;
-/// The most bytes that are kept of what follows it.
+/// Most bytes of details that are kept.
 const LONGEST_DETAILS: usize = 64 * 1024;
-/// The most figures that one run brings.
+/// Most figures of one run.
 pub const MOST_FIGURES: usize = 100;
 
-/// How it stands, as monitoring plugins have it. The worse is the greater; what is not known is worse than a
-/// warning and better than what is known to be broken.
+/// The status of a target, with the values of monitoring plugins. Ordered by severity: unknown is worse than a
+/// warning and better than critical.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ProbeStatus {
-    /// All is well.
+    /// Everything is as expected.
     Ok,
-    /// It works, and somebody should look after it.
+    /// The target works but needs attention.
     Warning,
-    /// The check itself could not be made.
+    /// The check could not be made.
     Unknown,
-    /// It does not work.
+    /// The target does not work.
     Critical,
 }
 
 impl ProbeStatus {
-    /// `OK`, `WARNING`, `UNKNOWN`, `CRITICAL`.
+    /// The status in capitals: `OK`, `WARNING`, `UNKNOWN`, `CRITICAL`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Ok => "OK",
@@ -37,7 +37,7 @@ impl ProbeStatus {
         }
     }
 
-    /// The exit status that a monitoring plugin has for it.
+    /// The exit status of a monitoring plugin with this status.
     pub fn exit_status(self) -> u8 {
         match self {
             Self::Ok => 0,
@@ -54,26 +54,26 @@ impl std::fmt::Display for ProbeStatus {
     }
 }
 
-/// A part of a run that is measured and may have a limit of its own.
+/// A part of a run that is measured and may have a time limit of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
-    /// The name is resolved.
+    /// Resolving the name.
     Dns,
-    /// The connection is made.
+    /// Opening the connection.
     Connect,
-    /// TLS is agreed on, STARTTLS included.
+    /// The TLS handshake, including STARTTLS.
     Tls,
-    /// From the request to the first byte of the answer.
+    /// From the request to the first byte of the response.
     FirstByte,
-    /// The rest of the answer.
+    /// The rest of the response.
     Body,
 }
 
 impl Phase {
-    /// All, in their order.
+    /// All phases, in their order.
     pub const ALL: [Self; 5] = [Self::Dns, Self::Connect, Self::Tls, Self::FirstByte, Self::Body];
 
-    /// Its name in figures: `dns`, `connect`, `tls`, `first_byte`, `body`.
+    /// The name in figures: `dns`, `connect`, `tls`, `first_byte`, `body`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Dns => "dns",
@@ -84,7 +84,7 @@ impl Phase {
         }
     }
 
-    /// What went on in it, for a message about its limit.
+    /// What the phase does, for a message about its time limit.
     pub(crate) fn in_words(self) -> &'static str {
         match self {
             Self::Dns => "resolving the name",
@@ -96,13 +96,12 @@ impl Phase {
     }
 }
 
-/// How long each phase took, those of all redirects together; none where a run did not come to it or has no
-/// such phase.
+/// Duration of each phase, summed over all redirects; none if the run did not reach the phase or does not have it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Phases([Option<Duration>; 5]);
 
 impl Phases {
-    /// How long `phase` took.
+    /// Duration of `phase`.
     pub fn get(&self, phase: Phase) -> Option<Duration> {
         self.0[phase as usize]
     }
@@ -111,35 +110,35 @@ impl Phases {
         *self.0[phase as usize].get_or_insert_default() += took;
     }
 
-    /// Those that there were, in their order.
+    /// The phases that took place, in their order.
     pub fn iter(&self) -> impl Iterator<Item = (Phase, Duration)> {
         Phase::ALL.into_iter().filter_map(|phase| Some((phase, self.get(phase)?)))
     }
 }
 
-/// A number that a run brings.
+/// A measured number.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ProbeFigure {
-    /// The number as it was written; finite.
+    /// The value; finite.
     pub value: f64,
-    /// Its unit as it was written (`s`, `%`, `B`); may be empty.
+    /// The unit as it was written (`s`, `%`, `B`); may be empty.
     pub unit: String,
 }
 
-/// What came of a run.
+/// The result of a run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ProbeOutcome {
-    /// How it stands.
+    /// The status.
     pub status: ProbeStatus,
-    /// One line for people: no control characters, no secrets, at most 300 characters.
+    /// One line for people, without control characters and secrets, at most 300 characters.
     pub summary: String,
-    /// More lines; may be empty.
+    /// Further lines; may be empty.
     pub details: String,
-    /// How long each phase took.
+    /// Duration of each phase.
     pub phases: Phases,
-    /// Numbers by name.
+    /// The figures, by name.
     pub figures: BTreeMap<String, ProbeFigure>,
-    /// How long it took in all.
+    /// Duration of the whole run.
     pub took: Duration,
 }
 
@@ -173,7 +172,7 @@ impl ProbeOutcome {
         self
     }
 
-    /// Notes something beside what it says already. The worse state counts, and what is worse is told first.
+    /// Adds a finding. The worse status counts, and its text comes first.
     pub(crate) fn also(&mut self, status: ProbeStatus, what: &str) {
         let joined = match status > self.status {
             true => format!("{what}; {}", self.summary),
@@ -183,7 +182,7 @@ impl ProbeOutcome {
         self.status = self.status.max(status);
     }
 
-    /// The whole as a report's text: the first line, the rest, how long the phases took.
+    /// The text of the report: the summary, the details, and the durations of the phases.
     pub fn text(&self) -> String {
         let mut text = format!("{}: {}\n", self.status, self.summary);
         if !self.details.is_empty() {
@@ -199,7 +198,7 @@ impl ProbeOutcome {
     }
 }
 
-/// Why a run ended before it had its answer.
+/// Why a run ended without a result from the target.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Failure {
     pub status: ProbeStatus,
@@ -216,13 +215,13 @@ impl Failure {
     }
 }
 
-/// A duration in milliseconds, as reports have it: `12 ms`, `0.4 ms`.
+/// A duration in milliseconds, as in reports: `12 ms`, `0.4 ms`.
 pub(crate) fn in_ms(took: Duration) -> String {
     let ms = took.as_secs_f64() * 1000.0;
     if ms < 10.0 { format!("{ms:.1} ms") } else { format!("{ms:.0} ms") }
 }
 
-/// A text as one line without control characters, cut where it is long.
+/// The text as one line without control characters, cut if it is too long.
 pub(crate) fn one_line(text: &str) -> String {
     let plain = terminal::plain(text);
     let line = plain.split(['\n', '\r', '\t', '\u{2028}', '\u{2029}']).map(str::trim);

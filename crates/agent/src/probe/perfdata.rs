@@ -1,14 +1,14 @@
-//! The output of monitoring plugins: a first line, more lines, and performance data behind `|`.
+//! Parses the output of monitoring plugins: a first line, further lines, and performance data after `
+//! `.
 //!
-//! Performance data is written in many ways beside the right one. What cannot be read is dropped; it never
-//! changes how the check stands.
+//! Many plugins do not follow the format exactly. Data that cannot be parsed is dropped and never changes the status.
 
 use super::outcome::{MOST_FIGURES, ProbeFigure};
 
-/// The longest name of a figure, in characters.
+/// Longest name of a figure, in characters.
 const LONGEST_LABEL: usize = 100;
 
-/// A plugin's output, taken apart.
+/// The parts of a plugin's output.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct PluginOutput {
     pub first_line: String,
@@ -16,11 +16,11 @@ pub(crate) struct PluginOutput {
     pub figures: Vec<(String, ProbeFigure)>,
 }
 
-/// Takes a plugin's output apart.
+/// Splits a plugin's output into its parts.
 pub(crate) fn parse(output: &str) -> PluginOutput {
     let mut parsed = PluginOutput::default();
     let mut lines = output.lines().map(|line| line.trim_end_matches('\r'));
-    // Some begin with an empty line.
+    // Some plugins begin with an empty line.
     let first = lines.by_ref().find(|line| !line.trim().is_empty()).unwrap_or_default();
     let (text, data) = first.split_once('|').unwrap_or((first, ""));
     parsed.first_line = text.trim().to_owned();
@@ -45,7 +45,7 @@ pub(crate) fn parse(output: &str) -> PluginOutput {
     parsed
 }
 
-/// Every metric of a line that can be read.
+/// All metrics of a line that can be parsed.
 fn metrics(line: &str) -> Vec<(String, ProbeFigure)> {
     let mut found = Vec::new();
     let mut rest = line.trim_start();
@@ -53,7 +53,7 @@ fn metrics(line: &str) -> Vec<(String, ProbeFigure)> {
         let (label, after) = match label(rest) {
             Some(parts) => parts,
             None => {
-                // Not a metric: on to the next blank.
+                // Not a metric: continue after the next blank.
                 rest = rest.split_once(char::is_whitespace).map_or("", |(_, rest)| rest).trim_start();
                 continue;
             }
@@ -67,7 +67,7 @@ fn metrics(line: &str) -> Vec<(String, ProbeFigure)> {
     found
 }
 
-/// A label and what stands behind its `=`.
+/// A label and the text after its `=`.
 fn label(text: &str) -> Option<(String, &str)> {
     let (label, after) = match text.strip_prefix('\'') {
         None => {
@@ -81,7 +81,7 @@ fn label(text: &str) -> Option<(String, &str)> {
                 label.push_str(&rest[..end]);
                 rest = &rest[end + 1..];
                 match rest.strip_prefix('\'') {
-                    // Two quotes are one that belongs to the label.
+                    // Two quotes stand for one that belongs to the label.
                     Some(more) => {
                         label.push('\'');
                         rest = more;
@@ -96,17 +96,17 @@ fn label(text: &str) -> Option<(String, &str)> {
         && !label.contains('"')
         && label.chars().count() <= LONGEST_LABEL
         && !label.chars().any(char::is_control);
-    // An odd label is passed over together with its value.
+    // A metric with an invalid label is skipped together with its value.
     Some((if is_name { label.trim().to_owned() } else { String::new() }, after))
         .filter(|(label, _)| !label.is_empty())
 }
 
-/// A value with its unit: `0.012888s`, `1e-05`, `+3%`. `U` says that it is not known.
+/// A value with its unit: `0.012888s`, `1e-05`, `+3%`. None for `U`, which means unknown.
 fn figure(text: &str) -> Option<ProbeFigure> {
     let text = text.trim();
     let number = number_length(text)?;
     let (value, unit) = text.split_at(number);
-    // A comma for a point cannot be told from one between thousands.
+    // A comma may be a decimal or a thousands separator, so the value is rejected.
     if unit.contains([',', '"', '\''])
         || unit.chars().count() > 20
         || unit.starts_with(|c: char| c.is_ascii_digit())
@@ -117,7 +117,7 @@ fn figure(text: &str) -> Option<ProbeFigure> {
     value.is_finite().then(|| ProbeFigure { value, unit: unit.to_owned() })
 }
 
-/// How many bytes of `text` are its number.
+/// Number of bytes of `text` that form its number.
 fn number_length(text: &str) -> Option<usize> {
     let bytes = text.as_bytes();
     let digits = |from: usize| bytes[from..].iter().take_while(|byte| byte.is_ascii_digit()).count();
@@ -132,7 +132,7 @@ fn number_length(text: &str) -> Option<usize> {
     if whole + part == 0 {
         return None;
     }
-    // `e` begins an exponent only where digits follow; else it is the unit's.
+    // `e` begins an exponent only if digits follow; otherwise it belongs to the unit.
     if matches!(bytes.get(at), Some(b'e' | b'E')) {
         let sign = usize::from(matches!(bytes.get(at + 1), Some(b'+' | b'-')));
         let exponent = if at + 1 + sign <= bytes.len() { digits(at + 1 + sign) } else { 0 };

@@ -1,7 +1,7 @@
-//! Programs that a probe starts: their output and how they ended, within a limit.
+//! Runs the programs that a probe starts, within a time limit, and captures their output and exit status.
 //!
-//! A program runs in a process group of its own. At its limit the group gets TERM, and KILL two seconds
-//! later. What it has left running in the background when it ends goes on.
+//! A program runs in a process group of its own. At the limit the group gets TERM, and KILL two seconds later.
+//! Background processes that a program leaves behind when it ends by itself are not killed.
 
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
@@ -19,38 +19,38 @@ use super::attempt::{ProbeAttempt, plain_error};
 use super::network::wait_for;
 use super::outcome::Failure;
 
-/// A program that does not heed TERM is killed so long after it.
+/// Time between TERM and KILL.
 const KILL_AFTER: Duration = Duration::from_secs(2);
-/// The longest that a run may last beyond its limit.
+/// Longest time that a run may last beyond its limit.
 pub(crate) const OVERTIME: Duration = Duration::from_secs(3);
-/// The longest that output is read after the program's end.
+/// Longest time for which output is read after the program has ended.
 const REST: Duration = Duration::from_millis(500);
-/// After the program's end its output is read until there was none for so long: what it left behind may hold
-/// the other end.
+/// After the program has ended, reading stops if there was no output for this long, because a background process may
+/// still hold the pipe.
 const QUIET: Duration = Duration::from_millis(200);
-/// How often the program's end is looked for where the system cannot tell of it.
+/// Polling interval for the end of the program on systems that cannot report it.
 const LOOK: Duration = Duration::from_millis(20);
-/// Programs that need a PATH and find none, as those that cron's `@reboot` starts, have this.
+/// Default PATH for the programs, if the agent has none, for example when cron's `@reboot` started it.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// How a program ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ProgramEnd {
-    /// With this exit status.
+    /// It exited with this status.
     Exit(i32),
-    /// By this signal.
+    /// This signal ended it.
     Signal(i32),
-    /// By us, at its limit.
+    /// The agent ended it at its limit.
     TimedOut,
-    /// Not even KILL has ended it yet: it waits for the system.
+    /// Even KILL has not ended it yet, because it waits in a system call.
     Stuck,
 }
 
-/// Output, as much of it as is kept.
+/// Captured output, up to a limit.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Captured {
     pub bytes: Vec<u8>,
-    /// How much there was in all.
+    /// Total length of the output in bytes, including what was not kept.
     pub length: usize,
 }
 
@@ -61,11 +61,11 @@ impl Captured {
         self.bytes.extend_from_slice(&bytes[..room]);
     }
 
-    /// Its text, with a mark where it was cut.
+    /// The output as text, with a note if it was cut.
     pub(crate) fn text(&self) -> String {
         let mut text = String::from_utf8_lossy(&self.bytes).replace('\0', "\u{fffd}");
         if self.length > self.bytes.len() {
-            // A character may be cut in two.
+            // The cut may have split a character.
             let whole = text.trim_end_matches('\u{fffd}').len();
             text.truncate(whole);
             text.push_str(&format!("\n[... {} bytes left out ...]\n", self.length - self.bytes.len()));
@@ -74,7 +74,7 @@ impl Captured {
     }
 }
 
-/// What came of a program.
+/// The result of a program.
 #[derive(Debug)]
 pub(crate) struct Finished {
     pub ended: ProgramEnd,
@@ -82,10 +82,10 @@ pub(crate) struct Finished {
     pub stderr: Captured,
 }
 
-/// Runs `command`, called `name`, to its end, or until the attempt's limit is over; `most` bytes of each of
-/// its outputs are kept.
+/// Runs `command`, called `name`, until it ends or the attempt's limit has passed. Keeps `most` bytes of each output
+/// stream.
 ///
-/// It gets no input and no variable of ours (`INNKEEPER_…`): they hold tokens.
+/// The program gets no input and none of the agent's variables (`INNKEEPER_…`), which may contain tokens.
 pub(crate) fn run(
     mut command: Command,
     name: &str,
@@ -103,7 +103,7 @@ pub(crate) fn run(
         command.env("PATH", PATH);
     }
     let (name, limit) = (name.to_owned(), attempt.whole().at);
-    // Also the start may never come back: the program or its directory lies where nobody answers.
+    // Starting may block, too, if the program or its directory lies on a file system that does not answer.
     aside(&attempt.key, &attempt.whole().later(OVERTIME), move || {
         let child = command
             .spawn()
@@ -115,7 +115,7 @@ pub(crate) fn run(
 struct Running {
     child: Child,
     group: Option<Pid>,
-    /// Tells of its end; none where the system has no such thing.
+    /// A descriptor that reports the end of the process; none if the system does not support that.
     ended: Option<OwnedFd>,
     stdout: Option<ChildStdout>,
     stderr: Option<ChildStderr>,
@@ -138,7 +138,7 @@ impl Running {
         if !in_time {
             self.signal(Signal::TERM);
             self.read_until_end(Instant::now() + KILL_AFTER);
-            // What is left of the group goes too, also where its first process heeded TERM.
+            // KILL also ends the rest of the group, even if its first process obeyed TERM.
             self.signal(Signal::KILL);
             self.read_until_end(Instant::now() + QUIET);
         }
@@ -152,8 +152,7 @@ impl Running {
         self.finished
     }
 
-    /// Takes the ended process off the system's table. One that is stuck is waited for by a thread of its
-    /// own.
+    /// Reaps the process. If it is stuck, a thread waits for it.
     fn reap(&mut self, in_time: bool) {
         use std::os::unix::process::ExitStatusExt as _;
         if self.finished.ended == ProgramEnd::Stuck {
@@ -168,7 +167,7 @@ impl Running {
     }
 
     fn signal(&self, signal: Signal) {
-        // The process is not reaped yet, so that the number of its group is still its own.
+        // The process is not reaped yet, so its group id cannot be reused.
         if let Some(group) = self.group {
             let _ = kill_process_group(group, signal);
         }
@@ -179,7 +178,7 @@ impl Running {
         self.group.is_none_or(|pid| !matches!(waitid(WaitId::Pid(pid), options), Ok(None)))
     }
 
-    /// Reads until the process has ended; whether it had at `limit`.
+    /// Reads output until the process has ended or `limit` has passed. Returns whether it has ended.
     fn read_until_end(&mut self, limit: Instant) -> bool {
         loop {
             if self.has_ended() {
@@ -193,7 +192,7 @@ impl Running {
         }
     }
 
-    /// Reads what is there still, until nothing comes or the last who could write has gone.
+    /// Reads the remaining output, until there is none for some time or the last writer has closed the pipe.
     fn read_the_rest(&mut self) {
         let until = Instant::now() + REST;
         while (self.stdout.is_some() || self.stderr.is_some()) && Instant::now() < until {
@@ -203,7 +202,7 @@ impl Running {
         }
     }
 
-    /// Waits for output, or for the end, and reads what came; whether anything did.
+    /// Waits for output or for the end, and reads the output. Returns whether there was any.
     fn read_for(&mut self, wait: Duration, until_end: bool) -> bool {
         let mut fds = Vec::new();
         let outputs = [self.stdout.as_ref().map(AsFd::as_fd), self.stderr.as_ref().map(AsFd::as_fd)];

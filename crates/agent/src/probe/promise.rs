@@ -1,4 +1,4 @@
-//! What a probe's reservations are to be.
+//! The fields of a probe's reservations.
 
 use chrono::TimeDelta;
 use innkeeper_core::expect::Expect;
@@ -11,14 +11,14 @@ use innkeeper_settings::{Origin, Section};
 
 use super::read;
 
-/// How often an open alert is told again.
+/// How often reminders of an open alert are sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Remind {
-    /// Once, when it opens: checker's "on state change".
+    /// None: only the opening is reported. `checker` calls this "on state change".
     Once,
-    /// At every further failed run: checker's "every".
+    /// At every further failed run. `checker` calls this "every".
     Each,
-    /// Every so often.
+    /// At this interval.
     Every(TimeDelta),
 }
 
@@ -39,45 +39,44 @@ impl Remind {
     }
 }
 
-/// What the reservation of each of a probe's targets asks for. What is none is left to the server, or as it
-/// is.
+/// The fields of the reservations of a probe's targets. A field that is none is not sent, so that the server's
+/// default or current value stays.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Promise {
     /// When check-ins are expected.
     pub schedule: Schedule,
-    /// Slack after the expected instant: enough for the longest run and the probe's place within its
-    /// interval.
+    /// The grace. It covers the longest run and the target's offset within the interval.
     pub grace: TimeDelta,
     /// Failures in a row before an alert opens.
     pub alert_after: Option<i64>,
-    /// How often an open alert is told again.
+    /// How often reminders are sent.
     pub remind_every: Option<Remind>,
-    /// Whether "is back" is told.
+    /// Whether the recovery is reported.
     pub notify_recovery: Option<bool>,
-    /// Who hears of it.
+    /// The recipients of alerts.
     pub notify: Option<Recipients>,
-    /// The alerters that are used for it.
+    /// The alerters that are used.
     pub alerters: Option<Vec<AlerterName>>,
-    /// Whose it is.
+    /// The owner.
     pub owner: Option<String>,
-    /// What it is for.
+    /// A description for people.
     pub description: Option<String>,
-    /// What to do when it fails: a link.
+    /// A link to instructions for a failure.
     pub runbook: Option<String>,
-    /// Labels to find it by.
+    /// Tags.
     pub tags: Option<Vec<String>>,
-    /// What must hold of its figures.
+    /// Conditions for the figures.
     pub expect: Option<Expect>,
 }
 
 impl Promise {
-    /// The figures of which something must hold.
+    /// The names of the figures that have conditions.
     pub fn expected_names(&self) -> Vec<&str> {
         self.expect.as_ref().map(|expect| expect.names().collect()).unwrap_or_default()
     }
 
-    /// Reads its keys but those of the schedule. `longest` is the longest that a run takes, all retries
-    /// included; `expect` is the key of what must hold of the figures. None without a schedule.
+    /// Reads all keys except those of the schedule. `longest` is the longest duration of a run including retries;
+    /// `expect` is the key of the conditions for figures. None if there is no schedule.
     pub(crate) fn read(
         section: &mut Section<'_>,
         schedule: Option<Schedule>,
@@ -99,7 +98,7 @@ impl Promise {
             runbook: text(section, "runbook", |text| names::web_link("runbook", text)),
             tags: list(section, "tags", names::tags),
             expect: list(section, expect, Expect::parse),
-            // Last: without one the other keys are read all the same.
+            // Checked last, so that problems of the other keys are reported as well.
             schedule: schedule?,
         })
     }

@@ -1,4 +1,4 @@
-//! A proxy of HTTP, used only where a probe names one: variables of the environment are not looked at.
+//! HTTP proxies. A proxy is used only if the probe names one; the environment's variables are ignored.
 
 use innkeeper_settings::Section;
 use ureq_proto::http::HeaderValue;
@@ -43,16 +43,16 @@ impl Proxy {
             );
         }
         let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
-        // Without a port it would be 80, which hardly a proxy has.
+        // The default port of the scheme would be 80, which proxies hardly use.
         Ok(Self { host, port: url.port().unwrap_or(3128), authorization: None })
     }
 
-    /// What a plain request says of who we are.
+    /// The value of `Proxy-Authorization` for a plain request.
     pub(crate) fn authorization(&self) -> Option<HeaderValue> {
         self.authorization.clone()
     }
 
-    /// Connects to the proxy and, for a target over TLS, through it.
+    /// Connects to the proxy and, for a target over TLS, opens a tunnel through it.
     pub(crate) fn connect(
         &self,
         network: &Network,

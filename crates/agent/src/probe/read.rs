@@ -1,4 +1,4 @@
-//! What several kinds of probes read from their sections.
+//! Functions that several kinds of probes use to read their sections.
 
 use std::path::Path;
 use std::time::Duration;
@@ -7,13 +7,12 @@ use chrono::TimeDelta;
 use innkeeper_core::duration;
 use innkeeper_settings::{Origin, Section, Setting, Table, Value};
 
-/// The shortest and the longest time limit.
+/// Shortest and longest time limit.
 pub(crate) const LIMITS: std::ops::RangeInclusive<TimeDelta> =
     TimeDelta::milliseconds(10)..=TimeDelta::hours(24);
 
-/// Makes values that a section reads of those that people write besides: numbers in lists of texts (`status =
-/// [200, 301]`), and tables of texts (`headers = { Accept = "text/html" }`), which become lists of `key:
-/// value`.
+/// Rewrites other notations into those that a section reads: numbers in lists of texts (`status = [200, 301]`) become
+/// texts, and tables of texts (`headers = { Accept = "text/html" }`) become lists of `key: value`.
 pub(crate) fn loosen(table: &mut Table, lists: &[&str], tables: &[&str]) {
     for key in lists {
         if let Some(setting) = table.get_mut(*key) {
@@ -51,12 +50,12 @@ fn to_text(value: &mut Value) {
     *value = Value::Text(text);
 }
 
-/// A time limit, where there is one.
+/// Reads an optional time limit.
 pub(crate) fn maybe_duration(section: &mut Section<'_>, key: &'static str) -> Option<Duration> {
     section.parsed(key, None, |text| limit(key, text).map(Some))
 }
 
-/// A time limit.
+/// Parses a time limit.
 pub(crate) fn limit(key: &'static str, text: &str) -> Result<Duration, String> {
     let span = duration::parse(key, text).map_err(|invalid| invalid.problem)?;
     if !LIMITS.contains(&span) {
@@ -66,7 +65,7 @@ pub(crate) fn limit(key: &'static str, text: &str) -> Result<Duration, String> {
     span.to_std().map_err(|error| error.to_string())
 }
 
-/// A text, where there is one.
+/// Reads an optional text.
 pub(crate) fn maybe_text(section: &mut Section<'_>, key: &'static str) -> Option<String> {
     section.parsed(key, None, |text| match text.is_empty() {
         true => Err("is empty"),
@@ -74,14 +73,14 @@ pub(crate) fn maybe_text(section: &mut Section<'_>, key: &'static str) -> Option
     })
 }
 
-/// True or false, where it is said.
+/// Reads an optional boolean.
 pub(crate) fn maybe_flag(section: &mut Section<'_>, key: &'static str) -> Option<bool> {
     let is_said = section.origin(key) != Origin::Default;
     let flag = section.flag(key, false);
     is_said.then_some(flag)
 }
 
-/// One of some words.
+/// Reads one of several words.
 pub(crate) fn word<T: Copy>(
     section: &mut Section<'_>,
     key: &'static str,
@@ -91,13 +90,13 @@ pub(crate) fn word<T: Copy>(
     section.word(key, default, words)
 }
 
-/// The content of a file that a key names.
+/// Reads the file that a key names.
 pub(crate) fn file(path: &str, largest: u64) -> Result<Vec<u8>, String> {
     innkeeper_settings::read_file(Path::new(path), largest)
         .map_err(|problem| format!("cannot read {path:?}: {problem}"))
 }
 
-/// A size: `512`, `64KiB`, `10MB`, `1.5GiB`, bytes.
+/// Parses a size in bytes: `512`, `64KiB`, `10MB`, `1.5GiB`.
 pub(crate) fn size(text: &str) -> Result<u64, String> {
     const UNITS: [(&str, u64); 13] = [
         ("", 1),
@@ -126,7 +125,7 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
     Ok(bytes.round() as u64)
 }
 
-/// A percentage: `10%`, `0.5%`.
+/// Parses a percentage: `10%`, `0.5%`.
 pub(crate) fn percent(text: &str) -> Result<f64, String> {
     let number = text.trim().strip_suffix('%').and_then(|number| number.trim_end().parse::<f64>().ok());
     number
@@ -134,7 +133,7 @@ pub(crate) fn percent(text: &str) -> Result<f64, String> {
         .ok_or_else(|| format!("{text:?} is no percentage; write 0% to 100%"))
 }
 
-/// A size in words: `1.5 GiB`.
+/// Formats a size for people: `1.5 GiB`.
 pub(crate) fn in_bytes(bytes: u64) -> String {
     let units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
     let mut number = bytes as f64;

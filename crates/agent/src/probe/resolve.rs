@@ -1,8 +1,7 @@
-//! Names to addresses, as this system resolves them, within a limit.
+//! Resolves names by the system's resolver, within a time limit.
 //!
-//! `getaddrinfo` cannot be stopped: it runs in a thread of its own, which is left to itself when the time is
-//! over. There are only so many of them at once. Nothing is kept from one run to the next: a cache would hide
-//! what changes.
+//! `getaddrinfo` cannot be cancelled. It runs in a thread of its own, which is abandoned at the limit. The number of
+//! such threads is bounded. Nothing is cached between runs, because a cache would hide changes.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,14 +16,14 @@ use super::attempt::Bound;
 use super::family::Family;
 use super::outcome::Failure;
 
-/// The most questions that wait for the resolver at once.
+/// Most lookups that run at once.
 const MOST_WAITING: usize = 128;
-/// A resolver in trouble is asked once more, after so long.
+/// Pause before a lookup is repeated after a temporary failure.
 const AGAIN_AFTER: Duration = Duration::from_millis(500);
 
 static WAITING: AtomicUsize = AtomicUsize::new(0);
 
-/// The addresses of `host` in the order in which they are to be tried; at least one.
+/// The addresses of `host` in the order in which to try them; at least one.
 pub(crate) fn resolve(
     host: &str,
     port: u16,
@@ -66,7 +65,7 @@ fn ask(host: &str, port: u16, family: Family, bound: &Bound) -> Result<Answer, F
     let asking = thread::Builder::new().name("resolve".to_owned()).stack_size(512 * 1024).spawn(move || {
         let answer = look_up(&name, port, family);
         WAITING.fetch_sub(1, Ordering::SeqCst);
-        // Nobody waits any more when the time is over.
+        // The receiver is gone if the time limit has passed.
         let _ = sender.send(answer);
     });
     if let Err(error) = asking {
@@ -85,7 +84,7 @@ fn look_up(host: &str, port: u16, family: Family) -> Answer {
         Family::V4 => i32::from(AddressFamily::INET.as_raw()),
         Family::V6 => i32::from(AddressFamily::INET6.as_raw()),
     };
-    // One entry an address, not one for each type of socket.
+    // Restricting the socket type avoids duplicates of each address.
     let socktype = i32::try_from(SocketType::STREAM.as_raw()).unwrap_or_default();
     let hints = AddrInfoHints { address, socktype, ..AddrInfoHints::default() };
     let found = getaddrinfo(Some(host), None, Some(hints)).map_err(|error| error.kind())?;
@@ -100,8 +99,8 @@ fn look_up(host: &str, port: u16, family: Family) -> Answer {
     Ok(interleaved(addresses))
 }
 
-/// The families in turn, beginning with the one that the system puts first: one that leads nowhere does not
-/// take all the time.
+/// The addresses with the families alternating, beginning with the family that the system prefers. A family without a
+/// route then does not use up all the time.
 fn interleaved(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     let Some(first) = addresses.first().map(SocketAddr::is_ipv4) else { return addresses };
     let (ours, others): (Vec<_>, Vec<_>) =
@@ -124,8 +123,8 @@ fn no_address(host: &str, family: Family) -> String {
     }
 }
 
-/// What is said of an error of the resolver. A name that does not exist and a resolver in trouble are two
-/// things.
+/// The failure to report for a resolver error. It distinguishes a name that does not exist from a resolver that does
+/// not work.
 fn refused(host: &str, family: Family, kind: LookupErrorKind) -> Failure {
     match kind {
         LookupErrorKind::NoName => {

@@ -12,8 +12,8 @@ use super::family::Family;
 use super::outcome::{Phases, ProbeOutcome, ProbeStatus, in_ms};
 use super::targets::ProbeTarget;
 
-/// Checks `target` once, and takes no longer than the probe's limit (a program that does not heed TERM: three
-/// seconds more). `now` is the wall clock's time, by which certificates are judged.
+/// Checks `target` once, within the probe's time limit (plus at most three seconds for a program that ignores TERM).
+/// `now` is the wall clock's time, against which certificates are checked.
 pub fn run(probe: &Probe, target: &ProbeTarget, now: Time) -> ProbeOutcome {
     let is_both = probe.check.network().is_some_and(|network| network.family == Family::Both);
     let mut outcome = match is_both {
@@ -32,7 +32,7 @@ pub fn run(probe: &Probe, target: &ProbeTarget, now: Time) -> ProbeOutcome {
 
 fn once(probe: &Probe, target: &ProbeTarget, mut attempt: ProbeAttempt) -> ProbeOutcome {
     let started = attempt.started;
-    // Bytes of strangers are read here by code of others too: what panics is this check, and no other.
+    // The check parses input from strangers with code of other libraries. A panic fails only this check.
     let done = catch_unwind(AssertUnwindSafe(|| probe.check.run(target.given.reveal(), &mut attempt)));
     let mut outcome = match done {
         Ok(Ok(outcome)) => outcome,
@@ -51,7 +51,7 @@ fn once(probe: &Probe, target: &ProbeTarget, mut attempt: ProbeAttempt) -> Probe
     outcome.figure("time_ms", took, "ms")
 }
 
-/// IPv4 and IPv6 at the same time. Figures and lines say which they are of; the worse counts.
+/// Checks over IPv4 and IPv6 in parallel. Figures and lines name their family; the worse status counts.
 fn over_both(probe: &Probe, target: &ProbeTarget, now: Time) -> ProbeOutcome {
     let over = |family| {
         let mut attempt = ProbeAttempt::new(target.key(), now, probe.timeout);
@@ -78,7 +78,7 @@ fn over_both(probe: &Probe, target: &ProbeTarget, now: Time) -> ProbeOutcome {
     merged
 }
 
-/// In milliseconds, to the hundredth.
+/// Milliseconds, rounded to two decimals.
 fn rounded_ms(took: Duration) -> f64 {
     (took.as_secs_f64() * 100_000.0).round() / 100.0
 }

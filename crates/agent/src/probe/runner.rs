@@ -1,5 +1,5 @@
-//! Runs probes as their timetable says, each in a thread of its own, and hands out what came of them. Whom that is
-//! reported to is another matter.
+//! Runs probes according to their timetable, each in a thread of its own, and returns the results. Reporting them is
+//! the caller's task.
 //!
 //! ```text
 //! let mut runner = Runner::new(probes, clock.now());
@@ -26,28 +26,28 @@ use super::run::run;
 use super::targets::ProbeTarget;
 use super::timetable::{After, Start, Timetable, tasks};
 
-/// What came of a target, once it counts.
+/// The result of a target, after any repeats.
 #[derive(Debug, Clone)]
 pub struct ProbeReport {
-    /// The name of its probe.
+    /// The name of the probe.
     pub probe: String,
     /// The target, with the names of its reservation.
     pub target: ProbeTarget,
-    /// What came of its last run.
+    /// The outcome of the last run.
     pub outcome: ProbeOutcome,
-    /// Its figures as they are reported.
+    /// The figures to report.
     pub figures: Figures,
-    /// How many of them had no room.
+    /// Number of figures that do not fit into a report.
     pub figures_beyond: usize,
-    /// Whether that is a failure of the reservation.
+    /// Whether the outcome counts as a failure of the reservation.
     pub is_failure: bool,
-    /// How often it was run for this: 1 where it was not repeated.
+    /// Number of runs, including repeats; 1 without a repeat.
     pub runs: u32,
-    /// When it was due.
+    /// When the check was due.
     pub due: Time,
-    /// When its last run began, by the clock that [`Runner::step`] was given.
+    /// When the last run began, by the clock passed to [`Runner::step`].
     pub started: Time,
-    /// How many instants were left out before it, because it ran or waited too long.
+    /// Number of due instants that were skipped before, because the target was running or waiting.
     pub missed: u32,
 }
 
@@ -63,23 +63,23 @@ struct Ended {
 /// Runs probes.
 pub struct Runner {
     probes: Vec<Arc<Probe>>,
-    /// Which probe and which of its targets each task is.
+    /// For each task, the index of its probe and of its target there.
     places: Vec<(usize, usize)>,
     table: Timetable,
     sender: Sender<Ended>,
     receiver: Receiver<Ended>,
     ended: VecDeque<Ended>,
-    /// Instants that were left out before the first of several runs, by task.
+    /// For each task, the number of instants that were skipped before its first run of several.
     missed: HashMap<String, u32>,
 }
 
 impl Runner {
-    /// Runs these probes from `now` on, again and again.
+    /// Runs these probes repeatedly, from `now` on.
     pub fn new(probes: Probes, now: Time) -> Self {
         Self::over(probes, |_, _| true, |tasks, slots| Timetable::new(tasks, slots, now))
     }
 
-    /// Runs once what this run of cron's checks, all of it at `now`.
+    /// Runs once all targets that belong to this run of cron, at `now`.
     pub fn once(probes: Probes, occasion: Occasion, now: Time) -> Self {
         let selects = |probe: &Probe, target: &ProbeTarget| {
             occasion.selects(&probe.promise.schedule, &target.key(), now)
@@ -111,8 +111,9 @@ impl Runner {
         }
     }
 
-    /// Takes another configuration. What runs goes on to its end; of a target that is gone nothing is reported
-    /// any more. A probe that cannot be loaded any more stays as it was: a slip of the pen ends no watch.
+    /// Applies a new configuration. Active runs continue, but targets that were removed are not reported any more. A
+    /// probe that can no longer be loaded keeps its old configuration, so that a typing error does not end its
+    /// monitoring.
     pub fn reload(&mut self, mut probes: Probes, now: Time) {
         let taken: HashSet<String> =
             probes.probes.iter().flat_map(|probe| &probe.targets).map(ProbeTarget::key).collect();
@@ -128,7 +129,7 @@ impl Runner {
         self.probes = probes.probes.into_iter().map(Arc::new).collect();
     }
 
-    /// Takes what has ended and starts what is due at `now`; what counts is returned.
+    /// Collects finished runs and starts those that are due at `now`. Returns the results to report.
     pub fn step(&mut self, now: Time) -> Vec<ProbeReport> {
         self.ended.extend(self.receiver.try_iter());
         let mut reports = Vec::new();
@@ -141,7 +142,7 @@ impl Runner {
         reports
     }
 
-    /// Waits until a run has ended, at most this long.
+    /// Waits until a run has ended, at most for `longest`.
     pub fn wait(&mut self, longest: Duration) {
         if self.ended.is_empty()
             && let Ok(ended) = self.receiver.recv_timeout(longest)
@@ -150,32 +151,32 @@ impl Runner {
         }
     }
 
-    /// The probes that are run, those among them that were kept at a reload.
+    /// The probes that are run, including those that a reload has kept.
     pub fn probes(&self) -> impl Iterator<Item = &Probe> {
         self.probes.iter().map(AsRef::as_ref)
     }
 
-    /// When there is something to start next; none where nothing waits for a time.
+    /// When the next run must be started; none if no target waits for a time.
     pub fn next_wake(&self, now: Time) -> Option<Time> {
         self.table.next_wake(now)
     }
 
-    /// The wall clock was set.
+    /// Must be called after the wall clock was set.
     pub fn clock_set(&mut self, now: Time) {
         self.table.clock_set(now);
     }
 
-    /// Starts nothing any more. What runs is waited for by [`Self::step`] until [`Self::is_done`].
+    /// Starts no further runs. Continue to call [`Self::step`] until [`Self::is_done`].
     pub fn stop(&mut self) {
         self.table.stop();
     }
 
-    /// How many run now.
+    /// Number of active runs.
     pub fn running(&self) -> usize {
         self.table.running_now()
     }
 
-    /// Whether nothing runs and nothing will: all of a [`Self::once`] is done.
+    /// Whether no run is active and none will start, as at the end of [`Self::once`].
     pub fn is_done(&self) -> bool {
         self.ended.is_empty() && self.table.is_done()
     }
@@ -195,7 +196,7 @@ impl Runner {
             (format!("probe {}", probe.name), (Arc::clone(&probe), target.clone(), start.clone()));
         let running = thread::Builder::new().name(name).spawn(move || {
             let outcome = run(&probe, &target, now);
-            // Nobody listens any more where the program ends.
+            // The receiver is gone if the program is ending.
             let _ = sender.send(Ended { probe, target, outcome, start, started: now });
         });
         if let Err(error) = running {

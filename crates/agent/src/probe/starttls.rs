@@ -1,4 +1,4 @@
-//! How a plain connection becomes one over TLS, protocol by protocol.
+//! How a plain connection is upgraded to TLS in each protocol.
 
 use super::attempt::ProbeAttempt;
 use super::lines::{MOST_LINES, Stream, code_answer, line, read, refused, say, write};
@@ -24,7 +24,7 @@ impl StartTls {
         ("postgres", Some(Self::Postgres)),
     ];
 
-    /// The port that it usually has.
+    /// The default port of the protocol.
     pub(crate) fn usual_port(self) -> u16 {
         match self {
             Self::Smtp => 25,
@@ -35,7 +35,7 @@ impl StartTls {
         }
     }
 
-    /// Asks the server to go on in TLS; returns when it has said yes.
+    /// Requests the upgrade. Returns when the server has agreed.
     pub(crate) fn ask(
         self,
         mut wire: Wire,
@@ -103,9 +103,9 @@ fn imap(wire: &mut Wire) -> Result<(), Failure> {
     Err(Failure::critical("the server does not come to an answer"))
 }
 
-/// Asks Postgres for TLS; whether it says yes.
+/// Requests TLS from a Postgres server. Returns whether it agreed.
 pub(crate) fn postgres(wire: &mut impl Stream) -> Result<bool, Failure> {
-    // The length of the message, and the number that stands for SSLRequest.
+    // The length of the message and the code of SSLRequest.
     let request = [8_u32.to_be_bytes(), 80_877_103_u32.to_be_bytes()].concat();
     write(wire, &request)?;
     let mut answer = [0];
@@ -113,7 +113,7 @@ pub(crate) fn postgres(wire: &mut impl Stream) -> Result<bool, Failure> {
     match answer[0] {
         b'S' => Ok(true),
         b'N' => Ok(false),
-        // Servers of long ago; or it is too busy to fork, and says so.
+        // Very old servers, or one that cannot fork because it is overloaded.
         b'E' => Err(Failure::critical("Postgres answered with an error")),
         other => {
             Err(Failure::critical(format!("what answers is not Postgres (its first byte is {other:#04x})")))

@@ -1,4 +1,4 @@
-//! The targets of a probe: each is checked by itself and has a reservation of its own.
+//! The targets of a probe. Each is checked separately and has a reservation of its own.
 
 use std::collections::HashSet;
 
@@ -8,32 +8,32 @@ use innkeeper_settings::{Findings, Origin, Section, Table, Value};
 
 use super::kinds::Check;
 
-/// The most targets of one probe.
+/// Most targets of one probe.
 const MOST_TARGETS: usize = 10_000;
 
-/// One target: what is checked, and whose reservation hears of it.
+/// One target and the names of its reservation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProbeTarget {
-    /// The target as the configuration has it. It may hold a password: never report it.
+    /// The target as the configuration has it. It may contain a password and must not be reported.
     pub(crate) given: Secret,
-    /// The target as reports call it, without user, password and query; empty for a kind that needs none.
+    /// The name in reports, without user, password and query; empty for a kind without a target.
     pub label: String,
-    /// The host that is asked, so that one host is not asked too much at once; empty where there is none.
+    /// The contacted host, which limits parallel checks of one host; empty if there is none.
     pub host: String,
-    /// With `component`, the identity of its reservation.
+    /// The app of its reservation.
     pub app: AppName,
-    /// With `app`, the identity of its reservation.
+    /// The component of its reservation.
     pub component: ComponentName,
 }
 
 impl ProbeTarget {
-    /// What it is known by: the two names of its reservation.
+    /// The key of the target, made of the two names of its reservation.
     pub fn key(&self) -> String {
         format!("{}\n{}", self.app, self.component)
     }
 }
 
-/// A target before its kind has seen it.
+/// A target that its kind has not parsed yet.
 #[derive(Debug, Clone)]
 pub(crate) struct Given {
     name: Option<String>,
@@ -41,7 +41,7 @@ pub(crate) struct Given {
     origin: Origin,
 }
 
-/// What `target` and `targets` say.
+/// The values of `target` and `targets`.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Targets {
     given: Vec<Given>,
@@ -49,7 +49,7 @@ pub(crate) struct Targets {
 }
 
 impl Targets {
-    /// Reads `target = "…"`, or `targets` as a list, or as a table of names. `path` is the section's name.
+    /// Reads `target = "…"`, or `targets` as a list or as a table of names. `path` is the name of the section.
     pub(crate) fn read(path: &str, table: &Table, findings: &mut Findings) -> Self {
         let key = |key: &str| format!("{path}.{key}");
         let mut given = Vec::new();
@@ -125,7 +125,7 @@ impl Targets {
         Self { given, is_list: table.contains_key("targets") }
     }
 
-    /// Checks the targets as their kind wants them, and gives each its reservation's names.
+    /// Parses each target by its kind and determines the names of its reservation.
     pub(crate) fn named(
         self,
         probe: &str,
@@ -163,7 +163,7 @@ impl Targets {
                     continue;
                 }
             };
-            // One address may stand for all names.
+            // The key `address` replaces the host of every target.
             let address = check.network().and_then(|network| network.address.clone());
             let host = if subject.host.is_empty() { None } else { address };
             let host = host.unwrap_or(subject.host);

@@ -1,8 +1,8 @@
-//! Which target runs when. Pure: times come in, what is to be done goes out; who runs it is another matter.
+//! Decides when each target runs. Pure: it is given times and returns what to start; the caller starts it.
 //!
-//! A target never runs twice at once. Different ones run in parallel, as many as [`Slots`] allow; who waits
-//! longest is next. A run that failed is repeated before it is reported. Instants that pass while a target
-//! runs or waits are left out, and counted: they are never made up for.
+//! A target never runs twice at the same time. Different targets run in parallel, within the limits of [`Slots`]; the
+//! target that has waited longest is next. A failed run is repeated before it is reported. Due instants that pass
+//! while a target runs or waits are skipped and counted, and are not caught up on.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -14,50 +14,50 @@ use innkeeper_core::{Time, duration};
 use super::config::Probes;
 use super::timing::{Slots, first_due, next_due};
 
-/// What is to be run again and again.
+/// A check that is run repeatedly.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Task {
-    /// What it is known by: the same after a reload.
+    /// The key, which stays the same after a reload.
     pub key: String,
-    /// Whose turn it takes of [`Slots::per_host`]; empty for nobody's.
+    /// The host that counts for [`Slots::per_host`]; empty if none does.
     pub host: String,
-    /// When it is due.
+    /// When the check is due.
     pub schedule: Schedule,
-    /// How often a run that failed is repeated.
+    /// How often a failed run is repeated.
     pub retries: u32,
-    /// The pause before a repeat.
+    /// Pause before a repeat.
     pub retry_after: Duration,
 }
 
-/// A run that is to begin now.
+/// A run to start now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Start {
-    /// Which task: its place in the list that was given.
+    /// Index of the task in the list that was given.
     pub task: usize,
-    /// Which try of it: 1 for the first.
+    /// Number of the attempt, from 1.
     pub attempt: u32,
-    /// When it was due.
+    /// When the check was due.
     pub due: Time,
-    /// How many instants were left out since its last run, because it ran or waited too long.
+    /// Number of due instants that were skipped since its last run, because it was running or waiting.
     pub missed: u32,
 }
 
 /// What to do with the outcome of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum After {
-    /// It counts: report it.
+    /// Report it.
     Report,
-    /// It does not count yet: the run is repeated, not before that time.
+    /// Do not report it yet: the run is repeated, not before this time.
     Retry(Time),
-    /// The task is gone from the configuration: nobody wants to hear it.
+    /// Ignore it: the task was removed from the configuration.
     Drop,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// Due at that time; none where no instant is left.
+    /// Waits until this time; none if the schedule has no further instant.
     Waits(Option<Time>),
-    /// To be repeated.
+    /// Waits for a repeat.
     WaitsToRetry {
         at: Time,
         attempt: u32,
@@ -75,15 +75,15 @@ struct ScheduledProbe {
     state: State,
 }
 
-/// Which target runs when.
+/// The timetable of all tasks.
 #[derive(Debug, Clone)]
 pub struct Timetable {
     entries: Vec<ScheduledProbe>,
     slots: Slots,
-    /// Runs of tasks that have gone from the configuration, by key, with their hosts: they hold their places
-    /// until they are over.
+    /// Active runs of tasks that were removed from the configuration, with their hosts by key. They occupy their
+    /// slots until they end.
     gone: HashMap<String, String>,
-    /// Each task runs once and no more.
+    /// Whether each task runs only once.
     is_once: bool,
 }
 
@@ -95,14 +95,14 @@ impl Timetable {
         table
     }
 
-    /// A timetable of which all is due at `now`, and nothing afterwards.
+    /// A timetable in which every task is due once, at `now`.
     pub fn once(tasks: Vec<Task>, slots: Slots, now: Time) -> Self {
         let due = |task| ScheduledProbe { task, state: State::Waits(Some(now)) };
         let entries = tasks.into_iter().map(due).collect();
         Self { entries, slots, gone: HashMap::new(), is_once: true }
     }
 
-    /// Nothing is started any more; what runs now runs to its end, and counts as it is.
+    /// Starts no further runs. Active runs continue, and their outcome counts without a repeat.
     pub fn stop(&mut self) {
         self.is_once = true;
         for entry in &mut self.entries {
@@ -113,13 +113,13 @@ impl Timetable {
         }
     }
 
-    /// Whether nothing runs and nothing is due any more.
+    /// Whether no run is active and no task is due any more.
     pub fn is_done(&self) -> bool {
         self.gone.is_empty() && self.entries.iter().all(|entry| entry.state == State::Waits(None))
     }
 
-    /// Takes other tasks, after a reload. Those that were there go on as they are, also where they run now; a
-    /// changed schedule counts from now on.
+    /// Replaces the tasks after a reload. Tasks that existed before keep their state, including active runs. A
+    /// changed schedule applies from now on.
     pub fn replace(&mut self, tasks: Vec<Task>, slots: Slots, now: Time) {
         self.slots = slots;
         let mut before: HashMap<String, ScheduledProbe> =
@@ -137,18 +137,18 @@ impl Timetable {
         self.gone.extend(running.map(|(key, entry)| (key, entry.task.host)));
     }
 
-    /// The tasks.
+    /// All tasks.
     pub fn tasks(&self) -> impl Iterator<Item = &Task> {
         self.entries.iter().map(|entry| &entry.task)
     }
 
-    /// When there may be something to start: the earliest time at which one that waits is due. None where
-    /// none waits. One that is due and has no place yet waits for [`Self::finished`], not for a time.
+    /// The earliest future time at which a waiting task is due; none if there is no such task. Tasks that are due but
+    /// lack a free slot wait for [`Self::finished`] instead.
     pub fn next_wake(&self, now: Time) -> Option<Time> {
         self.entries.iter().filter_map(|entry| due_at(entry.state)).filter(|due| *due > now).min()
     }
 
-    /// The runs that begin at `now`, those that have waited longest first. Each holds its place until
+    /// Starts the runs that are due at `now`, those that have waited longest first. Each occupies a slot until
     /// [`Self::finished`].
     pub fn start_due(&mut self, now: Time) -> Vec<Start> {
         let mut due: Vec<(Time, usize)> = self
@@ -177,7 +177,7 @@ impl Timetable {
         starts
     }
 
-    /// Notes that the run of the task `key` is over; `failed` says whether it counts as a failure.
+    /// Records that the run of the task `key` has ended. `failed` says whether it counts as a failure.
     pub fn finished(&mut self, key: &str, failed: bool, now: Time) -> After {
         if self.gone.remove(key).is_some() {
             return After::Drop;
@@ -193,14 +193,15 @@ impl Timetable {
             entry.state = State::WaitsToRetry { at, attempt: attempt + 1, due };
             return After::Retry(at);
         }
-        // Counted from when it was due, so that instants that have passed meanwhile are seen to be left out.
+        // Counted from the instant at which it was due, so that instants that have passed meanwhile are counted as
+        // skipped.
         let next = if self.is_once { None } else { next_due(&task.schedule, &task.key, due) };
         entry.state = State::Waits(next);
         After::Report
     }
 
-    /// The wall clock was set: what is due later than its next instant (the clock went back) is due at that
-    /// again.
+    /// Must be called after the wall clock was set. Tasks that would be due later than their next instant (because
+    /// the clock was set back) become due at that instant.
     pub fn clock_set(&mut self, now: Time) {
         for entry in &mut self.entries {
             let next = next_due(&entry.task.schedule, &entry.task.key, now);
@@ -215,7 +216,7 @@ impl Timetable {
         }
     }
 
-    /// How many run now.
+    /// Number of active runs.
     pub fn running_now(&self) -> usize {
         self.running().0
     }
@@ -234,7 +235,7 @@ impl Timetable {
 }
 
 impl ScheduledProbe {
-    /// Begins its run at `now`.
+    /// Starts the run at `now`.
     fn start(&mut self, task: usize, now: Time) -> Start {
         let (attempt, due, missed) = match self.state {
             State::WaitsToRetry { attempt, due, .. } => (attempt, due, 0),
@@ -248,11 +249,11 @@ impl ScheduledProbe {
         Start { task, attempt, due, missed }
     }
 
-    /// The latest instant from `due` to `now`, and how many are left out before it.
+    /// The latest instant from `due` to `now`, and the number of skipped instants before it.
     fn latest(&self, due: Time, now: Time) -> (Time, u32) {
         let Task { schedule, key, .. } = &self.task;
         if let Schedule::Every(period) = schedule {
-            // Computed: after a long sleep there may be millions.
+            // Computed and not counted, because there may be millions after a long sleep.
             let passed = (now - due).num_milliseconds() / period.num_milliseconds().max(1);
             let latest = next_due(schedule, key, now - *period).unwrap_or(due);
             return (latest.max(due), u32::try_from(passed.max(0)).unwrap_or(u32::MAX));
@@ -277,7 +278,7 @@ fn due_at(state: State) -> Option<Time> {
     }
 }
 
-/// The tasks of a configuration, each with the place of its probe and of its target there.
+/// The tasks of a configuration, each with the index of its probe and of its target there.
 pub fn tasks(probes: &Probes) -> Vec<(Task, usize, usize)> {
     let each = probes.probes.iter().enumerate();
     each.flat_map(|(of_probe, probe)| {

@@ -1,24 +1,23 @@
-//! When a target is due: its own place within the interval, the same after each start, so that many targets
-//! do not run at once.
+//! When a target is due: at an offset within the interval that depends on its key and stays the same after a restart,
+//! so that many targets do not run at the same time.
 
 use chrono::{DateTime, TimeDelta};
 use innkeeper_core::Time;
 use innkeeper_core::fnv::fnv1a_64;
 use innkeeper_core::schedule::Schedule;
 
-/// Targets of cron and calendar schedules are spread over at most this long after the instant; less where
-/// instants are near one another.
+/// Longest offset after an instant of a cron or calendar schedule; shorter if instants are close together.
 const SPREAD: TimeDelta = TimeDelta::seconds(30);
-/// After a start each target of an interval runs once within this long, or within its interval where that is
+/// After a start, each target with an interval first runs within this time, or within its interval if that is
 /// shorter.
 const FIRST_RUNS: TimeDelta = TimeDelta::seconds(60);
 
-/// How many runs there may be at once. A run holds its place until it is over, at the latest until its limit.
+/// Limits of parallel runs. A run occupies its slot until it ends, at the latest at its time limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Slots {
-    /// In all.
+    /// Most runs in total.
     pub parallel: usize,
-    /// Against one host.
+    /// Most runs against one host.
     pub per_host: usize,
 }
 
@@ -28,20 +27,20 @@ impl Default for Slots {
     }
 }
 
-/// A number that is the same for the same key in each program and version: FNV-1a, its bits mixed.
+/// A hash that is the same in every process and version: FNV-1a with its bits mixed.
 pub(crate) fn hash(key: &str) -> u64 {
     let folded = fnv1a_64(key.bytes());
     let mixed = (folded ^ (folded >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
     mixed ^ (mixed >> 33)
 }
 
-/// The place of `key` within `interval`.
+/// The offset of `key` within `interval`.
 fn offset(key: &str, interval: TimeDelta) -> TimeDelta {
     let ms = u64::try_from(interval.num_milliseconds()).unwrap_or_default().max(1);
     TimeDelta::milliseconds(i64::try_from(hash(key) % ms).unwrap_or_default())
 }
 
-/// The first instant after `now` at which the target `key` is due. None where there is none any more.
+/// The first instant after `now` at which the target `key` is due; none if there is no further one.
 pub(crate) fn next_due(schedule: &Schedule, key: &str, now: Time) -> Option<Time> {
     match schedule {
         Schedule::Every(period) => {
@@ -53,7 +52,7 @@ pub(crate) fn next_due(schedule: &Schedule, key: &str, now: Time) -> Option<Time
             DateTime::UNIX_EPOCH.checked_add_signed(TimeDelta::try_milliseconds(next)?)
         }
         _ => {
-            // An instant that has come may have this target's place still before it.
+            // The target's offset after an instant that has passed may still lie ahead.
             let mut instant = schedule.following(now - SPREAD)?;
             loop {
                 let spread = SPREAD.min(schedule.period_at(instant) / 4);
@@ -67,8 +66,8 @@ pub(crate) fn next_due(schedule: &Schedule, key: &str, now: Time) -> Option<Time
     }
 }
 
-/// When a target runs for the first time after a start at `now`: one of an interval soon, whatever its place
-/// is, so that one a day is not silent for a day; one of cron or calendar at its next instant.
+/// When a target first runs after a start at `now`. With an interval this is soon, whatever its offset, so that a
+/// daily check does not wait for a day. With cron or calendar it is the next instant.
 pub(crate) fn first_due(schedule: &Schedule, key: &str, now: Time) -> Option<Time> {
     let next = next_due(schedule, key, now)?;
     match schedule {
@@ -89,7 +88,7 @@ mod tests {
     fn a_place_is_the_same_at_each_start_and_in_each_version() {
         assert_eq!(hash("probe web"), hash("probe web"));
         assert_ne!(hash("a"), hash("b"));
-        // Written down: another number would move every probe of everybody.
+        // A fixed value: another hash would move the offset of every existing probe.
         assert_eq!(hash("web\nhome"), 12_011_557_807_440_048_083);
         let every = Schedule::every(TimeDelta::minutes(5)).unwrap();
         let first = next_due(&every, "a", at(0)).unwrap();
@@ -121,7 +120,7 @@ mod tests {
             let due = next_due(&daily, &key, at(0)).unwrap();
             let instant = daily.following(at(0)).unwrap();
             assert!(due >= instant && due - instant < SPREAD);
-            // Just after the instant its place is still to come, and none is left out.
+            // Just after the instant the offset still lies ahead, and no instant is skipped.
             let mut last = at(0);
             for _ in 0..5 {
                 let due = next_due(&minutely, &key, last).unwrap();

@@ -1,4 +1,4 @@
-//! Reports that go in one request, and what the server says to each.
+//! Batches of reports that are sent in one request, and the server's result for each report.
 
 use std::time::{Duration, Instant};
 
@@ -12,26 +12,26 @@ use crate::spool::{Destination, Name, Spool, SpoolEntry};
 use crate::terms::for_older;
 use url::Url;
 
-/// The most reports of a request.
+/// Most reports in one request.
 const REPORTS: usize = 100;
-/// Of their text, bytes. A request may have 1 MiB; JSON writes some characters longer.
+/// Most bytes of text in one request. A request may have 1 MiB, and JSON escapes lengthen some characters.
 const TEXT: usize = 512 * 1024;
 
-/// What became of one report.
+/// The result for one report.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ReportOutcome {
-    /// The server has it, now or from before.
+    /// The server has the report, from this request or an earlier one.
     Done,
-    /// There is no such reservation.
+    /// The reservation does not exist.
     Unknown,
-    /// The server does not take it: for what it says, or because the token is not for this app.
+    /// The server rejects the report for now, for example because the token is not valid for this app.
     Refused(String),
-    /// The server will never take it.
+    /// The server will never accept the report.
     GivenUp(String),
 }
 
 impl ReportOutcome {
-    /// Why the server does not have it.
+    /// Why the server does not have the report.
     pub fn problem(&self) -> Option<&str> {
         match self {
             Self::Done => None,
@@ -40,25 +40,25 @@ impl ReportOutcome {
         }
     }
 
-    /// The same, where somebody may set it right, so that the report is taken after all.
+    /// The same, but only if somebody may correct the cause, so that the report is accepted later.
     pub fn mendable_problem(&self) -> Option<&str> {
         self.problem().filter(|_| !matches!(self, Self::GivenUp(_)))
     }
 }
 
-/// The answer to a request.
+/// The response to a request.
 #[derive(Debug)]
 pub struct Delivered {
-    /// For each report, in their order.
+    /// The result of each report, in the order of the reports.
     pub outcomes: Vec<ReportOutcome>,
-    /// How much output the server keeps, where it said so.
+    /// Most bytes of output that the server keeps, if it said so.
     pub output_bytes: Option<usize>,
 }
 
 /// Sends reports in one request.
 ///
 /// # Errors
-/// The request came to nothing; or to something, and the answer did not come back.
+/// The request failed, or its response was lost after the server had accepted it.
 pub fn deliver(
     api: &Api,
     destination: &Destination,
@@ -91,31 +91,31 @@ fn outcome(said: &Value) -> Option<ReportOutcome> {
         "unknown" => ReportOutcome::Unknown,
         "too_old" => ReportOutcome::GivenUp(problem().unwrap_or("it is too old").to_owned()),
         "refused" => ReportOutcome::Refused(problem().unwrap_or("the server refuses it").to_owned()),
-        // Of a later version.
+        // A result that only newer servers know.
         _ => ReportOutcome::Refused(problem()?.to_owned()),
     })
 }
 
-/// What is to be said of a reservation that was made.
+/// Notes about a reservation that was made or changed.
 #[derive(Debug, Default)]
 pub struct ReservedRemarks {
-    /// What a server that is an older one was asked instead.
+    /// Changes to the request that an older server needed.
     pub changes: Vec<String>,
-    /// What the server warns of: where its messages lead nowhere.
+    /// The server's warning, for example that messages of the reservation reach nobody.
     pub warning: Option<String>,
 }
 
 impl ReservedRemarks {
-    /// All of it.
+    /// All notes.
     pub fn notes(&self) -> impl Iterator<Item = &String> {
         self.changes.iter().chain(&self.warning)
     }
 }
 
-/// Makes the reservation of these `terms`, or changes of it what they name and nothing else.
+/// Makes the reservation of `terms`, or changes the fields that they name and no others.
 ///
 /// # Errors
-/// What came of it instead.
+/// The request failed, or the server rejects the terms.
 pub fn reserve(
     api: &Api,
     server: Option<&str>,
@@ -131,7 +131,7 @@ pub fn reserve(
             Ok((_, warning)) => return Ok(ReservedRemarks { changes, warning }),
             Err(trouble) => trouble,
         };
-        // Each time there is one less that it does not know.
+        // Each round removes or replaces one field that the server does not know.
         let Some((older, change)) = for_older(&terms, &trouble) else { return Err(trouble) };
         terms = older;
         changes.push(change);
@@ -150,11 +150,11 @@ fn reports_address(ping: &str) -> Result<Url, ApiTrouble> {
     Ok(url)
 }
 
-/// Entries of one destination.
+/// Entries for one destination.
 #[derive(Debug)]
 pub(super) struct Batch {
     destination: Destination,
-    /// Never empty.
+    /// The entries; never empty.
     pub(super) entries: Vec<(Name, SpoolEntry)>,
 }
 
@@ -167,8 +167,8 @@ impl Batch {
         &self.destination
     }
 
-    /// Takes the next batch out of `waiting`: from the oldest on, to a destination that is not `shut`. Entries that are
-    /// too old leave the spool.
+    /// Takes the next batch out of `waiting`, oldest entries first, for a destination that is not in `shut`. Entries
+    /// that are too old are removed from the spool.
     pub(super) fn gather(
         spool: &Spool,
         waiting: &mut Vec<Name>,
@@ -194,7 +194,7 @@ impl Batch {
                 *given_up += 1;
                 continue;
             }
-            // Two destinations of one tag.
+            // Two destinations have the same tag.
             if batch.as_ref().is_some_and(|batch| batch.destination != entry.destination) {
                 left.push(name);
                 continue;

@@ -1,5 +1,5 @@
-//! Reports that the server does not take as things are, and will take once somebody has set something right: a
-//! reservation that was checked out by mistake, a token that is not for this app, a proxy with a small limit.
+//! Reports that the server rejects for now, and will accept once somebody has corrected the cause: a reservation that
+//! was checked out by mistake, a token that is not valid for the app, a proxy with a small limit.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -11,15 +11,15 @@ use crate::report::Names;
 use crate::spool::{Destination, Name, Spool, SpoolEntry, write_whole};
 use crate::state::StateDirectory;
 
-/// How long after it happened a report is kept, milliseconds.
+/// Age in milliseconds at which a kept report is given up.
 const LONGEST: u64 = 24 * 3_600_000;
-/// Of one job so many entries are kept, the newest.
+/// Most kept entries per job. The newest are kept.
 const MOST: usize = 100;
-/// They are tried again after so long, milliseconds.
+/// Milliseconds until a kept entry is sent again.
 const PAUSE: u64 = 60_000;
 const FILE: &str = "kept.json";
 
-/// When which entries were tried last, for all who send from one spool.
+/// The time at which each kept entry was last sent, shared by all processes that use one spool.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Tried(BTreeMap<String, Stamp>);
 
@@ -29,13 +29,13 @@ impl Tried {
         serde_json::from_slice(&content).unwrap_or_default()
     }
 
-    /// Forgets it, so that all are tried at once.
+    /// Forgets the times, so that every entry is sent at once.
     pub(super) fn forget(state: &StateDirectory) {
-        // There is none, or they wait a minute.
+        // If the file cannot be removed, the entries wait for a minute.
         let _ = std::fs::remove_file(state.file(FILE));
     }
 
-    /// Whether the entry is not to be tried yet.
+    /// Whether the entry must not be sent yet.
     pub(super) fn has(&self, name: &Name, now: &Stamp) -> bool {
         self.0.get(name.as_str()).is_some_and(|tried| tried.ago_ms(now) < PAUSE)
     }
@@ -48,17 +48,18 @@ struct One {
     why: String,
 }
 
-/// What a pass has kept.
+/// The entries that a pass has kept.
 #[derive(Debug, Default)]
 pub struct KeptReports(Vec<One>);
 
 impl KeptReports {
-    /// Whether nothing is.
+    /// Whether no entry was kept.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Keeps the entry in the spool, or gives it up if it is too old; how many reports are given up.
+    /// Keeps the entry in the spool, or gives it up if it is too old. Returns the number of reports that are given
+    /// up.
     pub(super) fn add(&mut self, spool: &Spool, name: &Name, entry: &SpoolEntry, why: &str) -> usize {
         let now = Stamp::now();
         let names = entry.reports.first().and_then(|report| report.names.clone());
@@ -71,11 +72,11 @@ impl KeptReports {
         0
     }
 
-    /// Bounds what is kept and notes when it was tried; how many entries are given up.
+    /// Enforces the limits and stores when each entry was sent. Returns the number of reports that are given up.
     pub(super) fn finish(&mut self, state: &StateDirectory, spool: &Spool, mut tried: Tried) -> usize {
         let mut of_job: HashMap<(Option<Names>, Destination), usize> = HashMap::new();
         let mut given_up = 0;
-        // The newest first.
+        // Newest entries first.
         self.0.sort_by(|a, b| b.name.cmp(&a.name));
         self.0.retain(|one| {
             let count = of_job.entry(one.whose.clone()).or_default();

@@ -1,4 +1,4 @@
-//! When to try again: not before the server wants it, and not all at once.
+//! When to retry: not before a `Retry-After` ends, and at random times, so that many agents do not retry at once.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::logbook;
 use crate::spool::{Destination, write_whole};
 use crate::state::StateDirectory;
 
-/// A `Retry-After`, kept for all processes that send from one spool. Each destination has its own.
+/// The end of a destination's `Retry-After`, shared by all processes that use one spool.
 #[derive(Serialize, Deserialize)]
 pub(super) struct NotBefore {
     asked: Stamp,
@@ -30,14 +30,15 @@ impl NotBefore {
         }
     }
 
-    /// How much of it is left.
+    /// The remaining time of the destination's `Retry-After`; none if it is over.
     pub(super) fn read(state: &StateDirectory, destination: &Destination) -> Option<Duration> {
         let path = state.file(&file_name(destination));
         let content = std::fs::read(&path).ok()?;
         let left = serde_json::from_slice(&content)
             .map_or(0, |this: Self| this.wait_ms.saturating_sub(this.asked.ago_ms(&Stamp::now())));
         if left == 0 {
-            // A ping address may never be used again. Another process may have been quicker.
+            // The file is removed because this ping address may never be used again. Another process may have removed
+            // it first.
             let _ = std::fs::remove_file(path);
             return None;
         }
@@ -52,17 +53,17 @@ fn file_name(destination: &Destination) -> String {
     }
 }
 
-/// Pauses between attempts to reach the server.
+/// Back-off between attempts to reach the server.
 pub const BACKOFF: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
 
-/// The pause that comes next, shortened or lengthened by up to a half.
+/// The next pause of the back-off, with up to 50 % of jitter in both directions.
 pub fn next_pause(backoff: &mut Backoff) -> Duration {
     let pause = backoff.spread_pause(0.5, random());
     backoff.next_pause();
     pause
 }
 
-/// A random time up to `most`: many agents that begin at one instant do not come at one instant.
+/// A random time up to `most`, so that agents that start at the same instant do not send at the same instant.
 pub fn jitter(most: Duration) -> Duration {
     most.mul_f64(random())
 }

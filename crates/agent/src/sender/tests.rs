@@ -2,7 +2,7 @@ use super::*;
 use crate::config::{Overrides, load};
 use crate::report::{Names, ReportKind};
 
-/// A pass over a spool with these entries, of an agent without a server.
+/// Runs a pass over a spool with an entry for each destination. The agent has no server configured.
 fn pass(destinations: &[Destination]) -> Pass {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("agent.toml");

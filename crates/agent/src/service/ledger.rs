@@ -1,5 +1,5 @@
-//! Which reservations the probes of this machine have at a server: what that server was told of each, and which of them
-//! this agent made. What somebody else had made before is never checked out.
+//! Remembers the reservations of this machine's probes at each server: the terms that were sent, and whether this
+//! agent made the reservation. One that existed before is never checked out.
 
 use std::collections::BTreeMap;
 
@@ -13,25 +13,25 @@ use crate::state::StateDirectory;
 
 const FILE: &str = "reservations.json";
 
-/// One reservation.
+/// What is known about one reservation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Known {
     /// Its names.
     pub names: Names,
-    /// The probe that it is of; empty for the agent's own.
+    /// The name of its probe; empty for the agent's own reservation.
     pub probe: String,
-    /// Whether this agent made it.
+    /// Whether this agent made the reservation.
     pub made: bool,
-    /// Whether its app is this machine's name, for want of another.
+    /// Whether the app is this machine's name, because the configuration names no app.
     pub by_host: bool,
-    /// What the server was told that it is to be; none while it was told nothing.
+    /// The terms that were sent to the server; none before the first time.
     pub told: Option<Value>,
 }
 
-/// Those of one server, by their names.
+/// The reservations at one server, by `APP/COMPONENT`.
 type OfServer = BTreeMap<String, Known>;
 
-/// See the module.
+/// The ledger, as described in the module's documentation.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     servers: BTreeMap<String, OfServer>,
@@ -41,15 +41,15 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
-    /// What is kept in this place of the reservations at `server`. One that cannot be read says that this agent made
-    /// nothing.
+    /// Reads the ledger for `server` from the state directory. If it cannot be read, the agent counts as having made
+    /// no reservation.
     pub fn open(state: Option<StateDirectory>, server: &str) -> Self {
         let mut ledger = Self { state, server: server.to_owned(), ..Self::default() };
         ledger.read();
         ledger
     }
 
-    /// Reads it again: another process may have written it. Nothing that was changed since may be left unwritten.
+    /// Reads the file again, because another process may have written it. Unwritten changes must be written before.
     pub fn read(&mut self) {
         let Some(state) = &self.state else { return };
         match std::fs::read(state.file(FILE)).map(|bytes| serde_json::from_slice(&bytes)) {
@@ -69,32 +69,32 @@ impl Ledger {
         self.servers.entry(self.server.clone()).or_default()
     }
 
-    /// What is known of this reservation.
+    /// What is known about this reservation.
     pub fn get(&self, names: &Names) -> Option<&Known> {
         self.servers.get(&self.server)?.get(&names.to_string())
     }
 
-    /// Notes something.
+    /// Stores what is known about a reservation.
     pub fn put(&mut self, known: Known) {
         if self.get(&known.names) != Some(&known) {
             self.known().insert(known.names.to_string(), known);
         }
     }
 
-    /// Forgets a reservation.
+    /// Removes a reservation from the ledger.
     pub fn forget(&mut self, names: &Names) {
         if self.get(names).is_some() {
             self.known().remove(&names.to_string());
         }
     }
 
-    /// Those that are not `wanted`.
+    /// The reservations that are no longer `wanted`.
     pub fn gone(&self, wanted: impl Fn(&Known) -> bool) -> Vec<Known> {
         let all = self.servers.get(&self.server).into_iter().flat_map(BTreeMap::values);
         all.filter(|known| !wanted(known)).cloned().collect()
     }
 
-    /// Writes what was changed.
+    /// Writes the ledger if it has changed.
     pub fn write(&mut self) {
         let Some(state) = self.state.as_ref().filter(|_| self.is_changed) else { return };
         let written = serde_json::to_vec(&self.servers)

@@ -1,7 +1,7 @@
-//! `probe`: runs the probes of the configuration on their schedules, and has each report to its own reservation.
+//! `probe`: runs the configured probes on their schedules. Each probe reports to its own reservation.
 //!
-//! `plan.rs` reads the configuration, `round.rs` runs what is due, `teller.rs` brings reports to the server, and
-//! `ledger.rs` remembers which reservations this agent made, so that it removes no others.
+//! `plan.rs` reads the configuration, `round.rs` runs the probes that are due, `teller.rs` delivers the reports to
+//! the server, and `ledger.rs` remembers which reservations this agent made, so that it removes no others.
 
 mod ledger;
 mod once;
@@ -18,7 +18,7 @@ use structopt::StructOpt;
 use crate::config::Overrides;
 use crate::probe::once::Occasion;
 
-/// Something of the configuration is wrong, or a probe failed where that is asked.
+/// Exit status if the configuration is invalid, or if a probe fails under `--try`.
 const WRONG: u8 = 1;
 
 // See `exec::options::Options`.
@@ -34,10 +34,10 @@ pub struct Options {
     is_try: bool,
 }
 
-/// Does what the options say, and gives back what the program ends with.
+/// Runs the subcommand and returns the exit status of the program.
 ///
 /// # Errors
-/// What of the options is wrong.
+/// Which option is invalid, and why.
 pub fn run(options: &Options, overrides: &Overrides) -> Result<u8, String> {
     let occasion = options.once.as_deref().map(Occasion::parse).transpose();
     let occasion = occasion.map_err(|what| format!("--once: {what}"))?;
@@ -48,7 +48,7 @@ pub fn run(options: &Options, overrides: &Overrides) -> Result<u8, String> {
     })
 }
 
-/// Says something to whoever looks at the service's log.
+/// Writes a line to standard error, which is the service's log.
 fn say(what: impl std::fmt::Display) {
     let _ = writeln!(std::io::stderr(), "innkeeper-agent: {what}");
 }

@@ -1,4 +1,4 @@
-//! One run: by a crontab (`--once`), or by somebody who tries a configuration (`--try`).
+//! A single pass over the probes: for a crontab (`--once`), or to test a configuration (`--try`).
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -19,16 +19,17 @@ use crate::probe::{self, Probe, ProbeOutcome, ProbeTarget};
 use crate::report::SpooledReport;
 use crate::state::{StateDirectory, try_lock};
 
-/// How long the reports of a run may take.
+/// Time limit for delivering the reports.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// How often is looked whether all runs are over.
+/// Polling interval until all probes have finished.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
-/// Runs what is due at this run of a crontab, and reports it. Two runs of the same occasion do not overlap.
+/// Runs the probes that are due on this occasion and reports them. Two passes of the same occasion do not overlap.
 pub(super) fn run(overrides: &Overrides, occasion: Occasion) -> u8 {
     let mut plan = load(overrides);
     plan.problems.iter().for_each(say);
-    // Of a crontab's runs nobody knows how often they are; what is wrong is written, and cron mails it.
+    // The agent's own reservation needs a known interval, which a crontab does not give. Problems are printed, and
+    // cron mails them.
     plan.own = None;
     let state = StateDirectory::open(plan.config.state.as_deref()).ok();
     let lock = state.map(|state| try_lock(&state.file(&format!("probe-{occasion:?}.lock").to_lowercase())));
@@ -46,7 +47,7 @@ pub(super) fn run(overrides: &Overrides, occasion: Occasion) -> u8 {
     if is_told && plan.problems.is_empty() { 0 } else { WRONG }
 }
 
-/// Runs everything once, and shows it.
+/// Runs every probe once and prints the results.
 pub(super) fn try_all(overrides: &Overrides) -> u8 {
     let plan = load(overrides);
     plan.problems.iter().for_each(say);
@@ -62,7 +63,7 @@ pub(super) fn try_all(overrides: &Overrides) -> u8 {
     if failed || !plan.problems.is_empty() { WRONG } else { 0 }
 }
 
-/// Checks all of them, so many at once.
+/// Runs the checks, at most `parallel` of them at once.
 fn checked(all: &[(&Probe, &ProbeTarget)], parallel: usize) -> Vec<ProbeOutcome> {
     let next = AtomicUsize::new(0);
     let done: Mutex<Vec<(usize, ProbeOutcome)>> = Mutex::new(Vec::with_capacity(all.len()));

@@ -1,4 +1,4 @@
-//! What the configuration says that is to be probed, and what is wrong with it.
+//! Reads from the configuration what to probe, and collects its problems.
 
 use std::collections::HashSet;
 
@@ -10,28 +10,28 @@ use crate::probe::config::read;
 use crate::probe::{Probe, ProbeTarget, Probes};
 use crate::report::Names;
 
-/// The component of the agent's own reservation; of a user's it says so.
+/// The component of the agent's own reservation. A user's own agent adds the number of the user.
 const OWN: &str = "innkeeper-agent";
 
-/// All that is to be done.
+/// The configuration of the probe service.
 #[derive(Debug, Clone)]
 pub(super) struct ServicePlan {
     pub config: Config,
-    /// Those that run.
+    /// The valid probes.
     pub probes: Probes,
-    /// The names of probes that cannot be loaded.
+    /// The names of the invalid probes.
     pub broken: HashSet<String>,
-    /// Everything that is wrong, as lines for people.
+    /// All problems, as lines for people.
     pub problems: Vec<String>,
-    /// Whether a whole file of it could not be read: what it would have said is not known.
+    /// Whether a whole file could not be read, so that its probes are unknown.
     pub is_file_lost: bool,
-    /// This machine's name: the app where none is named.
+    /// This machine's name. It is the app of probes that name none.
     pub host: String,
-    /// The agent's own reservation: it hears whether all probes could be loaded.
+    /// The agent's own reservation, which receives whether all probes could be loaded.
     pub own: Option<Names>,
 }
 
-/// Reads the configuration.
+/// Loads the configuration.
 pub(super) fn load(overrides: &Overrides) -> ServicePlan {
     let Loaded { config, mut problems, mut rest, is_file_lost, .. } = config::load(overrides);
     let mut findings = Findings::default();
@@ -66,12 +66,12 @@ pub(super) fn names_of(target: &ProbeTarget) -> Names {
 }
 
 impl ServicePlan {
-    /// Every target, with its probe.
+    /// Every target, together with its probe.
     pub fn targets(&self) -> impl Iterator<Item = (&Probe, &ProbeTarget)> {
         self.probes.probes.iter().flat_map(|probe| probe.targets.iter().map(move |target| (probe, target)))
     }
 
-    /// Takes over from `before` the probes that cannot be loaded any more: they go on as they were.
+    /// Keeps running the probes of `before` that can no longer be loaded, unchanged.
     pub fn keep_broken_of(&mut self, before: &Self) {
         let known: HashSet<String> = self.targets().map(|(_, target)| target.key()).collect();
         for probe in before.probes.probes.iter().filter(|probe| self.broken.contains(&probe.name)) {

@@ -1,4 +1,4 @@
-//! The service: runs what is due, until it is told to stop.
+//! The main loop of the service: runs the probes that are due, until a signal ends it.
 
 use std::sync::mpsc::{self, Sender as Channel};
 use std::thread;
@@ -18,18 +18,18 @@ use crate::probe;
 use crate::probe::runner::Runner;
 use crate::report::{Names, ReportKind, SpooledReport};
 
-/// The longest sleep: by then a signal, and a clock that was set, are noticed.
+/// Longest sleep. It bounds the delay until a signal or a change of the wall clock is noticed.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
-/// A wall clock that is off by more than this beside the boot clock was set.
+/// Difference between wall clock and boot clock, in milliseconds, above which the wall clock counts as set.
 const CLOCK_SET_MS: i64 = 1500;
-/// How often the agent's own reservation hears of it.
+/// Interval of the check-ins of the agent's own reservation, in milliseconds.
 const OWN_EVERY_MS: u64 = 300_000;
-/// How long the last reports may take to be sent.
+/// Time limit for delivering the last reports at the end.
 const FAREWELL: Duration = Duration::from_secs(3);
 
-/// Runs probes until a signal ends it.
+/// Runs probes until a signal ends the service.
 pub(super) fn serve(overrides: &Overrides) -> u8 {
-    // Before anything takes time: a service manager may stop it at once.
+    // Signals are caught first, because a service manager may stop the agent at once.
     let mut signals = match Signals::new([SIGHUP, SIGINT, SIGTERM]) {
         Ok(signals) => signals,
         Err(error) => {
@@ -64,9 +64,9 @@ struct Round {
     overrides: Overrides,
     runner: Runner,
     report: Channel<Message>,
-    /// How far the wall clock is ahead of the boot clock, ms.
+    /// How far the wall clock is ahead of the boot clock, in milliseconds.
     ahead_ms: i64,
-    /// When the agent's own reservation hears of it next, by the boot clock.
+    /// Time of the next check-in of the agent's own reservation, by the boot clock.
     own_at_ms: u64,
 }
 
@@ -76,7 +76,7 @@ impl Round {
         Self { plan, overrides, runner, report, ahead_ms: ahead_ms(), own_at_ms: 0 }
     }
 
-    /// Starts what is due, reports what has ended, and waits a little.
+    /// Starts the probes that are due, reports those that have finished, and sleeps a little.
     fn step(&mut self) {
         let now = SystemClock.now();
         self.look_at_clock(now);
@@ -110,7 +110,7 @@ impl Round {
         plan.problems.iter().for_each(say);
         self.runner.reload(plan.probes.clone(), SystemClock.now());
         self.plan = plan;
-        // Before what comes after it. The teller outlives this.
+        // Sent before any report that follows. The receiving thread outlives this one.
         let _ = self.report.send(Message::Plan(Box::new(self.plan.clone())));
     }
 
@@ -126,7 +126,7 @@ impl Round {
     }
 
     fn tell(&self, report: SpooledReport) {
-        // The teller outlives this.
+        // The receiving thread outlives this one.
         let _ = self.report.send(Message::Report(Box::new(report)));
     }
 }
@@ -135,7 +135,7 @@ fn ahead_ms() -> i64 {
     wall_ms() - i64::try_from(boot_ms()).unwrap_or(i64::MAX)
 }
 
-/// Whether all probes could be loaded.
+/// The check-in of the agent's own reservation: a failure if a probe could not be loaded.
 fn own_report(names: Names, problems: &[String]) -> SpooledReport {
     let kind = if problems.is_empty() { ReportKind::Success } else { ReportKind::Fail };
     let mut report = SpooledReport::new(Some(names), kind, Stamp::now());
@@ -145,7 +145,7 @@ fn own_report(names: Names, problems: &[String]) -> SpooledReport {
     report
 }
 
-/// What a run comes to.
+/// The report of a finished probe.
 pub(super) fn report_of(done: &probe::runner::ProbeReport) -> SpooledReport {
     let kind = if done.is_failure { ReportKind::Fail } else { ReportKind::Success };
     let mut report = SpooledReport::new(Some(names_of(&done.target)), kind, Stamp::now());

@@ -1,5 +1,5 @@
-//! Has the reservations of the probes as they are to be: makes and changes them, and checks out those that this agent
-//! made and no probe has any more.
+//! Brings the probes' reservations in line with the configuration: makes and changes them, and checks out those that
+//! this agent made and that no probe needs any more.
 
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
@@ -16,14 +16,14 @@ use crate::sender::{PATIENCE, ReportOutcome, deliver, reserve};
 use crate::spool::Destination;
 use crate::state::{StateDirectory, try_lock};
 
-/// The most notes of one request.
+/// Most notes in one request.
 const BATCH: usize = 100;
-/// A refusal is tried again after this: somebody may have given the token its right.
+/// Delay before a rejected reservation is tried again. The token may have been given the permission by then.
 const AFTER_REFUSAL: Duration = Duration::from_secs(600);
-/// When another process does the same at this moment.
+/// Delay while another process does the same.
 const AFTER_ANOTHER: Duration = Duration::from_secs(2);
 
-/// A reservation that is to be there.
+/// A reservation that a probe needs.
 #[derive(Debug, Clone)]
 struct Promised {
     names: Names,
@@ -32,13 +32,14 @@ struct Promised {
     terms: Value,
 }
 
-/// See the module.
+/// The reservations of the probes and their progress.
 #[derive(Debug)]
 pub(super) struct Reservations {
     promised: Vec<Promised>,
-    /// The probes that cannot be loaded: theirs stay.
+    /// The probes that cannot be loaded. Their reservations stay.
     broken: HashSet<String>,
-    /// Whether nothing is checked out, because something is wrong with the configuration: a slip of the pen is no wish.
+    /// Whether nothing is checked out because the configuration has problems: a typing error must not remove
+    /// reservations.
     keeps_all: bool,
     host: String,
     ledger: Ledger,
@@ -48,7 +49,7 @@ pub(super) struct Reservations {
 }
 
 impl Reservations {
-    /// Those of this plan; what is known of them lies in `state`.
+    /// The reservations of `plan`. The ledger of them lies in `state`.
     pub fn new(plan: &ServicePlan, state: Option<StateDirectory>) -> Self {
         let of_target = |(probe, target): (&crate::probe::Probe, &crate::probe::ProbeTarget)| Promised {
             names: names_of(target),
@@ -75,34 +76,35 @@ impl Reservations {
         }
     }
 
-    /// Whether all are as they are to be.
+    /// Whether all reservations are as configured.
     pub fn are_settled(&self) -> bool {
         self.is_settled
     }
 
-    /// When there is something to do again; none where all are as they are to be.
+    /// When to call [`Self::settle`] again; none if all reservations are as configured.
     pub fn next(&self) -> Option<Instant> {
         (!self.is_settled).then_some(self.not_before)
     }
 
-    /// The server does not know this one: it is made again.
+    /// Makes the reservation again, after the server has answered that it does not exist.
     pub fn forget(&mut self, names: &Names) {
         self.ledger.forget(names);
-        // One that was refused is tried at its time.
+        // A rejected reservation keeps its later time.
         if self.is_settled {
             (self.is_settled, self.not_before) = (false, Instant::now());
         }
     }
 
-    /// Does what can be done until then; the rest is done at [`Self::next`].
+    /// Does as much as possible until `until`. The rest is done at [`Self::next`].
     ///
     /// # Errors
-    /// The server cannot be asked just now.
+    /// The server cannot be reached now.
     pub fn settle(&mut self, api: &Api, until: Instant) -> Result<(), ApiTrouble> {
         if self.is_settled || Instant::now() < self.not_before {
             return Ok(());
         }
-        // Of two processes that do it at once, one would take for somebody else's what the other makes.
+        // Only one process may do this: otherwise one could take a reservation that the other has just made for a
+        // stranger's.
         let lock = self.state.as_ref().map(|state| try_lock(&state.file("reservations.lock")));
         if matches!(lock, Some(Ok(None))) {
             self.not_before = Instant::now() + AFTER_ANOTHER;
@@ -120,7 +122,7 @@ impl Reservations {
         Ok(())
     }
 
-    /// Makes and changes them.
+    /// Makes and changes the reservations.
     fn make(&mut self, api: &Api, until: Instant) -> Result<Progress, ApiTrouble> {
         let to_tell: Vec<Promised> = self
             .promised
@@ -166,7 +168,8 @@ impl Reservations {
                 Err(trouble @ ApiTrouble::Refused { .. }) => {
                     say(format_args!("the reservation {} is not as it is to be: {trouble}", one.names));
                     progress = Progress::Refused;
-                    // Whoever makes it by hand meanwhile has made it; one that is there needs no further note.
+                    // The agent still did not make it. If somebody makes it by hand meanwhile, it is theirs; if it
+                    // exists, no further note is needed.
                     if !made {
                         now.told = None;
                         self.ledger.put(now);
@@ -178,8 +181,8 @@ impl Reservations {
         Ok(progress)
     }
 
-    /// Of those of which nothing is known, whether they are there already: a note that changes nothing is refused for one
-    /// that is not.
+    /// Finds out which of the reservations without an entry in the ledger exist. Each is sent a note, which changes
+    /// nothing and which the server rejects if the reservation does not exist.
     fn what_is_there(
         &self,
         api: &Api,
@@ -207,7 +210,7 @@ impl Reservations {
         Ok(found)
     }
 
-    /// Checks out what this agent made and no probe has any more.
+    /// Checks out the reservations that this agent made and that no probe needs any more.
     fn check_out_gone(&mut self, api: &Api, until: Instant) -> Result<Progress, ApiTrouble> {
         if self.keeps_all {
             return Ok(Progress::Done);
@@ -217,7 +220,7 @@ impl Reservations {
             wanted.contains(&known.names)
                 || known.probe.is_empty()
                 || self.broken.contains(&known.probe)
-                // The machine has another name now, perhaps until it knows its own.
+                // The machine has another name now, perhaps only until the boot has finished.
                 || (known.by_host && known.names.app.as_str() != self.host)
         });
         let mut progress = Progress::Done;
@@ -229,7 +232,7 @@ impl Reservations {
             if known.made {
                 match check_out(api, &known.names, left.min(PATIENCE)) {
                     Ok(()) => say(format_args!("{} is checked out: no probe has it any more", known.names)),
-                    // Somebody was quicker.
+                    // Somebody else has checked it out first.
                     Err(ApiTrouble::Refused { status: 404, is_own: true, .. }) => {}
                     Err(trouble @ ApiTrouble::Refused { .. }) => {
                         say(format_args!("{} cannot be checked out: {trouble}", known.names));
@@ -245,18 +248,18 @@ impl Reservations {
     }
 }
 
-/// How far it has come.
+/// The progress of one call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Progress {
     Done,
-    /// Something was refused.
+    /// The server rejected a request.
     Refused,
-    /// There was no time for the rest.
+    /// Time ran out before all was done.
     Left,
 }
 
 impl Progress {
-    /// What both come to.
+    /// Combines the progress of two steps.
     fn and(self, other: Self) -> Self {
         self.max(other)
     }

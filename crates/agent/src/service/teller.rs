@@ -1,5 +1,5 @@
-//! Brings what the probes report to the server: first their reservations, then what waited, then what is new. While the
-//! server is away it puts reports aside in a spool of its own, so that they take no room from the jobs'.
+//! Delivers the reports of the probes: first their reservations, then the waiting reports, then the new ones. While
+//! the server is away, reports are kept in a spool of their own, so that they take no room from the jobs' reports.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -18,39 +18,38 @@ use crate::sender::{BACKOFF, PATIENCE, ReportOutcome, ReportSender, deliver, nex
 use crate::spool::{Destination, Spool, SpoolEntry};
 use crate::state::StateDirectory;
 
-/// The most reports of one request, and of one file of the spool.
+/// Most reports in one request, and in one entry of the spool.
 const BATCH: usize = 100;
-/// The most of their texts, bytes.
+/// Most bytes of text in one request.
 const BATCH_BYTES: usize = 256 * 1024;
-/// So long reports are gathered before they are sent together.
+/// After the first report, further reports are collected for this long and sent together.
 const GATHER: Duration = Duration::from_millis(250);
-/// The most reports that wait in memory, where there is no spool.
+/// Most reports that wait in memory if there is no spool.
 const MOST_WAITING: usize = 10_000;
-/// The longest pause between two tries.
-/// How long the turn to send is waited for, which another run for a crontab may have.
+/// Longest wait for the lock for sending, which a pass of a crontab may hold.
 const TURN: Duration = Duration::from_secs(1);
-/// How often somebody who has nothing to tell looks whether something waits.
+/// Interval at which the spool is checked while there is nothing to report.
 const IDLE: Duration = Duration::from_secs(60);
 
-/// What it is told.
+/// Messages to the delivering thread.
 #[derive(Debug)]
 pub(super) enum Message {
-    /// Another plan.
+    /// A new plan after the configuration was reloaded.
     Plan(Box<ServicePlan>),
-    /// Something happened.
+    /// A report to deliver.
     Report(Box<SpooledReport>),
-    /// It is over: within this time.
+    /// Stop after delivering what is possible within this time.
     Stop(Duration),
 }
 
-/// See the module.
+/// Delivers reports, as described in the module's documentation.
 pub(super) struct Teller {
     api: Result<Api, String>,
     state: Option<StateDirectory>,
     spool: Option<Spool>,
     reservations: Reservations,
     waiting: VecDeque<SpooledReport>,
-    /// Reservations that the server did not know, and that were spoken of.
+    /// Reservations that the server did not know and that were logged already.
     unknown: HashSet<Names>,
     not_before: Instant,
     backoff: Backoff,
@@ -58,7 +57,7 @@ pub(super) struct Teller {
 }
 
 impl Teller {
-    /// One that brings what this plan reports.
+    /// Creates the deliverer for the reports of `plan`.
     pub fn new(plan: &ServicePlan) -> Self {
         let state = StateDirectory::open(plan.config.state.as_deref())
             .and_then(|state| StateDirectory::open(Some(&state.within("probes")?)))
@@ -90,7 +89,7 @@ impl Teller {
         self.not_before = Instant::now();
     }
 
-    /// Takes messages until it is told to stop.
+    /// Handles messages until [`Message::Stop`].
     pub fn run(mut self, inbox: &Receiver<Message>) {
         loop {
             let mut message = match inbox.recv_timeout(self.wait()) {
@@ -124,7 +123,7 @@ impl Teller {
         }
     }
 
-    /// How long there is nothing to do, unless somebody says something.
+    /// How long to wait for the next message.
     fn wait(&self) -> Duration {
         let until = match self.reservations.next() {
             _ if !self.waiting.is_empty() || !self.last_problem.is_empty() => self.not_before,
@@ -134,7 +133,7 @@ impl Teller {
         until.saturating_duration_since(Instant::now()).min(IDLE)
     }
 
-    /// Brings all, within this time; what is left is put aside. Whether nothing is.
+    /// Delivers all reports within `patience` and keeps the rest in the spool. Returns whether nothing is left.
     pub fn tell(mut self, reports: Vec<SpooledReport>, patience: Duration) -> bool {
         self.waiting.extend(reports);
         let until = Instant::now() + patience;
@@ -158,7 +157,7 @@ impl Teller {
         self.put_aside();
     }
 
-    /// One try to bring everything.
+    /// Makes one attempt to deliver everything.
     fn step(&mut self, until: Instant) {
         match self.bring(until) {
             Ok(()) => {
@@ -193,7 +192,7 @@ impl Teller {
             && spool.list().is_ok_and(|waiting| !waiting.is_empty())
         {
             let sender = ReportSender { spool, api, state };
-            // Without a turn somebody else is sending it.
+            // Without the lock, another process is sending the spool.
             let turn = sender.turn(Instant::now() + TURN, || false);
             if turn.is_some()
                 && let Some(trouble) = sender.pass(until).server_trouble
@@ -222,7 +221,7 @@ impl Teller {
         self.bring_again(unknown, until)
     }
 
-    /// Reports of reservations that the server did not know: they are made, and these are brought once more. What is
+    /// Makes the reservations that the server did not know and sends their reports again. A reservation that is still
     /// unknown then cannot be made.
     fn bring_again(&mut self, unknown: Vec<SpooledReport>, until: Instant) -> Result<(), ApiTrouble> {
         if unknown.is_empty() {
@@ -245,7 +244,7 @@ impl Teller {
         Ok(())
     }
 
-    /// Puts what waits into the spool, where there is one.
+    /// Moves the waiting reports into the spool, if there is one.
     fn put_aside(&mut self) {
         if let Some(spool) = &self.spool {
             while !self.waiting.is_empty() {
@@ -268,7 +267,7 @@ impl Teller {
     }
 }
 
-/// The reports at the front that one request takes.
+/// The first reports of `waiting`, up to the limits of one request.
 fn batch(waiting: &VecDeque<SpooledReport>) -> Vec<&SpooledReport> {
     let mut bytes = 0;
     let fits = |report: &&SpooledReport| {
@@ -282,7 +281,7 @@ fn batch(waiting: &VecDeque<SpooledReport>) -> Vec<&SpooledReport> {
     batch
 }
 
-/// Brings the reports at the front, and gives back what became of each.
+/// Sends the first reports of `waiting` and returns the result of each.
 fn deliver_front(
     api: &Api,
     waiting: &VecDeque<SpooledReport>,

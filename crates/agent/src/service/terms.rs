@@ -1,4 +1,4 @@
-//! What a probe's reservations are to be, as the fields of `POST /reservation`.
+//! The fields of a probe's reservation for `POST /reservation`.
 
 use innkeeper_core::duration;
 use innkeeper_core::schedule::Schedule;
@@ -9,7 +9,7 @@ use crate::probe::{ProbeTarget, Promise, Remind};
 use crate::report::Names;
 use crate::terms::{EACH, EXPECT, REMIND};
 
-/// The fields that the promise names, and no others.
+/// The fields that the probe's configuration names, and no others.
 pub(super) fn of(promise: &Promise, target: &ProbeTarget) -> Value {
     let mut fields = Map::new();
     let mut put = |key: &str, value: Value| drop(fields.insert(key.to_owned(), value));
@@ -44,7 +44,7 @@ fn put_schedule(fields: &mut Map<String, Value>, schedule: &Schedule) {
     fields.extend(schedule.parts(None).texts().map(|(field, text)| (field.to_owned(), json!(text))));
 }
 
-/// How often an open alert is told again.
+/// The value of `remind_every`.
 fn reminds(remind: Remind) -> String {
     match remind {
         Remind::Once => "0s".to_owned(),
@@ -53,7 +53,7 @@ fn reminds(remind: Remind) -> String {
     }
 }
 
-/// The agent's own reservation: it hears every five minutes whether all probes could be loaded.
+/// The fields of the agent's own reservation. It receives every five minutes whether all probes could be loaded.
 pub(super) fn own(names: &Names) -> Value {
     json!({
         "app": names.app,

@@ -1,11 +1,12 @@
-//! What is dropped from a spool that is full.
+//! Decides which entries of a full spool are dropped.
 
 use super::Name;
 use crate::config::Bounds;
 
-/// Which entries of `here`, the oldest first, are dropped so that one more of `bytes` finds room.
+/// Selects the entries of `here` (oldest first) to drop so that one more entry of `bytes` bytes fits.
 ///
-/// The oldest that tell of no failure go first, then the oldest failures, and never the newest failure.
+/// Entries without a failure are dropped first, then those with one; the oldest first in both cases. The newest
+/// failure is never dropped.
 pub(super) fn over(here: &[(Name, u64)], bytes: u64, bounds: &Bounds) -> Vec<Name> {
     let newest_failure = here.iter().rposition(|(name, _)| name.is_failure());
     let mut count = here.len() + 1;

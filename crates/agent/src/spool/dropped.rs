@@ -1,4 +1,4 @@
-//! How many reports were dropped from a full spool, for each destination, until the server has been told.
+//! Counts the reports that were dropped from a full spool, per destination and job, until the server has been told.
 
 use std::fs;
 use std::path::Path;
@@ -11,10 +11,10 @@ use crate::logbook;
 use crate::report::{Names, ReportKind, SpooledReport};
 
 const FILE: &str = "dropped";
-/// Of more jobs than so many only the log tells.
+/// Most jobs that are counted. Reports of further jobs are only logged.
 const JOBS: usize = 100;
 
-/// The reports that were dropped.
+/// The counts of dropped reports.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dropped {
     jobs: Vec<OfOne>,
@@ -25,12 +25,12 @@ struct OfOne {
     destination: Destination,
     names: Option<Names>,
     count: u64,
-    /// When the newest of them was dropped.
+    /// When the newest of these reports was dropped.
     stamp: Stamp,
 }
 
 impl Dropped {
-    /// What is to be told, as entries of one report each.
+    /// The messages for the server, as entries with one report each.
     pub fn entries(&self) -> Vec<SpoolEntry> {
         let entry = |one: &OfOne| {
             let mut report = SpooledReport::new(one.names.clone(), ReportKind::Log, one.stamp.clone());
@@ -60,7 +60,7 @@ impl Dropped {
             })
         };
         dropped.jobs.retain(|one| !is_told(one));
-        // Told twice is better than not at all.
+        // If the file cannot be changed, the server is told twice, which is better than never.
         match dropped.jobs.is_empty() {
             true => drop(fs::remove_file(directory.join(FILE))),
             false => dropped.write(directory),

@@ -42,7 +42,7 @@ fn a_torn_entry_is_put_aside_and_holds_up_nothing() {
     assert_eq!(read.len(), 1);
     assert_eq!(spool.list().unwrap().len(), 1);
     assert_eq!(fs::read_dir(directory.path().join("unreadable")).unwrap().count(), 1);
-    // Not for ever: a disk that tears everything is not filled.
+    // The number of kept files is limited, so that a disk that corrupts every file is not filled.
     for n in 0..30 {
         let name = Name::of(n, Uuid::new_v4(), false, &Destination::Server(None));
         fs::write(spool.directory.join(&name.text), "x").unwrap();

@@ -1,4 +1,4 @@
-//! What a server is asked for that does not know all of a reservation's terms yet.
+//! Adapts the terms of a reservation to an older server, which does not know all fields.
 
 use chrono::TimeDelta;
 use innkeeper_core::schedule::{Parts, Schedule};
@@ -8,11 +8,11 @@ use serde_json::{Map, Value, json};
 use super::{EACH, EXPECT, REMIND};
 use crate::api::ApiTrouble;
 
-/// How many instants of a schedule are looked at to find the shortest time between two.
+/// Number of instants of a schedule that are examined to find the shortest interval.
 const LOOKED_AT: usize = 50;
 
-/// The terms without the one that is refused because the server is an older one, and what is to be said of that; none
-/// where it is refused for another reason.
+/// The terms without, or with another value of, the field that an older server rejects, and a note about the change;
+/// none if the server rejects the terms for another reason.
 pub fn for_older(terms: &Value, refusal: &ApiTrouble) -> Option<(Value, String)> {
     let ApiTrouble::Refused { status: 400 | 422, why, is_own: true, .. } = refusal else { return None };
     let mut fields = terms.as_object()?.clone();
@@ -37,7 +37,7 @@ pub fn for_older(terms: &Value, refusal: &ApiTrouble) -> Option<(Value, String)>
     Some((Value::Object(fields), format!("the server is an older one: {said}")))
 }
 
-/// The shortest time between two of the next instants of the schedule that the fields have.
+/// The shortest interval between the next instants of the schedule in `fields`.
 fn rhythm(fields: &Map<String, Value>) -> Option<TimeDelta> {
     let text = |key: &str| fields.get(key).and_then(Value::as_str);
     let parts = Parts {
@@ -81,7 +81,7 @@ mod tests {
         assert_eq!(for_older(&second, &each), None);
         let bare = json!({"app": "a", "component": "b", "remind_every": "each"});
         assert_eq!(for_older(&bare, &each).unwrap().0.get("remind_every"), None);
-        // A clause that a newer server does not take is a mistake, which has to be told.
+        // An invalid clause is a mistake of the user, not a sign of an older server, and must be reported.
         assert_eq!(for_older(&terms, &refusal("expect: \"rows\" has no operator")), None);
         assert_eq!(for_older(&terms, &refusal("notify: nobody")), None);
         let proxy = ApiTrouble::Refused {

@@ -19,7 +19,7 @@ impl Inn {
         Self::at("127.0.0.1:0", config)
     }
 
-    /// The same on this address.
+    /// Starts Innkeeper at this address.
     pub fn at(address: &str, config: &str) -> Self {
         let database = TestDatabase::sqlite();
         let arguments = ["--listen", address, "--database-url", database.url()];
@@ -37,7 +37,7 @@ impl Inn {
         answer.json()
     }
 
-    /// Its number. A list may be a moment behind.
+    /// The id of the reservation. Waits, because lists may lag behind by a moment.
     pub fn id(&self, component: &str) -> Value {
         let mut found = None;
         wait_for("the reservation", || {

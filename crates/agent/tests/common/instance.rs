@@ -1,4 +1,4 @@
-//! A server that speaks the protocol of reports, and misbehaves as it is told.
+//! A server that speaks the protocol of reports and misbehaves as a test tells it.
 
 use std::collections::HashSet;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -9,37 +9,37 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-/// How it answers.
+/// The behaviour of the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Mode {
-    /// As it should.
+    /// Accepts everything.
     Well,
-    /// It never answers.
+    /// Never responds.
     Hang,
-    /// It closes the connection.
+    /// Closes the connection.
     Close,
-    /// It records all, and closes the connection before it answers.
+    /// Records everything, and closes the connection without a response.
     RecordAndClose,
-    /// With this status, these headers and this body.
+    /// Responds with this status, these headers and this body.
     Say(u16, String, String),
-    /// Reports of names that it does not know are so answered.
+    /// Gives this result for reports of unknown reservations.
     KnowsNothing,
-    /// Each report is so answered.
+    /// Gives this result for each report.
     Outcome(Value),
-    /// As one that knows neither figures nor reminders at each failure.
+    /// Behaves like an older server, without figures and without reminders at each failure.
     Older,
-    /// With a body that never ends.
+    /// Sends a body that never ends.
     Endless,
 }
 
-/// What reached it.
+/// What the server has received.
 #[derive(Debug, Default)]
 pub struct Came {
-    /// Reports that were recorded, each once.
+    /// Recorded reports, without repeats.
     pub reports: Vec<Value>,
     /// Bodies of `POST /reservation`.
     pub terms: Vec<Value>,
-    /// Method and path, and the headers, of each request.
+    /// Method, path and headers of each request.
     pub requests: Vec<(String, String)>,
     keys: HashSet<String>,
     reserved: HashSet<String>,
@@ -95,7 +95,7 @@ impl Instance {
         self.came().reports.clone()
     }
 
-    /// The kinds of the reports, in the order in which they came.
+    /// The kinds of the reports, in the order of arrival.
     pub fn kinds(&self) -> Vec<String> {
         self.reports().iter().map(|report| report["kind"].as_str().unwrap().to_owned()).collect()
     }
@@ -165,7 +165,7 @@ fn serve(mut stream: &TcpStream, shared: &Shared) -> Option<()> {
     }
 }
 
-/// What an older server says of terms that it does not know.
+/// The error of an older server for terms that it does not know.
 fn refusal(path: &str, body: &[u8]) -> Option<&'static str> {
     let body: Value = serde_json::from_slice(body).ok().filter(|_| path.ends_with("/reservation"))?;
     match (body.get("expect"), body["remind_every"].as_str()) {

@@ -1,4 +1,4 @@
-//! The agent as a real process, in a home of its own.
+//! Runs the agent as a real process, with a home directory of its own.
 #![allow(dead_code, reason = "each test takes what it needs")]
 
 pub mod inn;
@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-/// How long anything may take on a busy machine.
+/// Time limit on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A user's home, from which agents are run.
+/// A home directory in which agents run.
 pub struct Home {
     directory: TempDir,
 }
@@ -40,7 +40,7 @@ impl Home {
         std::fs::read_to_string(self.state().join("agent.log")).unwrap_or_default()
     }
 
-    /// The agent with nothing of Innkeeper's in its environment, and no server.
+    /// A command for the agent, without Innkeeper's environment variables and without a server.
     pub fn agent(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_innkeeper-agent"));
         command.args(arguments).current_dir(self.path());
@@ -49,7 +49,7 @@ impl Home {
         command
     }
 
-    /// Gives a command the environment of [`Home::agent`].
+    /// Gives a command the same environment as [`Home::agent`].
     pub fn clean(&self, command: &mut Command) {
         for (variable, _) in std::env::vars().filter(|(name, _)| name.starts_with("INNKEEPER_")) {
             command.env_remove(variable);
@@ -61,14 +61,14 @@ impl Home {
             .env_remove("TZ");
     }
 
-    /// The same against this server.
+    /// A command for the agent, with this server.
     pub fn exec(&self, server: &str, arguments: &[&str]) -> Command {
         let mut command = self.agent(&["exec"]);
         command.args(arguments).env("INNKEEPER_SERVER", server);
         command
     }
 
-    /// A file with this text in it.
+    /// Writes a file.
     pub fn file(&self, name: &str, text: &str) -> PathBuf {
         let path = self.path().join(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -77,24 +77,24 @@ impl Home {
     }
 }
 
-/// Runs it to its end; its status, standard output and standard error as text.
+/// Runs a command until it ends. Returns its status, standard output and standard error.
 pub fn ran(command: &mut Command) -> (Option<i32>, String, String) {
     let Output { status, stdout, stderr } = command.output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
     (status.code(), text(stdout), text(stderr))
 }
 
-/// An address at which nobody listens yet: a server may come there.
+/// An address on which a server may be started later.
 pub fn nobody_yet() -> String {
     format!("http://127.0.0.1:{}", innkeeper_testing::ports::free_port())
 }
 
-/// An address at which nobody listens.
+/// An address on which nobody listens.
 pub fn nobody() -> String {
     format!("http://127.0.0.1:{}", innkeeper_testing::ports::closed_port())
 }
 
-/// Waits until `is_so`.
+/// Waits until `is_so` returns true.
 pub fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !is_so() {
@@ -103,7 +103,7 @@ pub fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// Sends a signal by name to a process, or to a group (negative).
+/// Sends a signal by its name to a process, or to a group if the id is negative.
 pub fn kill(signal: &str, pid: i32) {
     let status = Command::new("kill").args(["-s", signal, "--", &pid.to_string()]).status().unwrap();
     assert!(status.success(), "kill -s {signal} {pid}");

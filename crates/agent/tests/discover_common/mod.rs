@@ -1,4 +1,4 @@
-//! A directory that stands for a machine.
+//! A directory that represents a machine.
 #![allow(dead_code, reason = "each test file uses its own part")]
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 
@@ -61,7 +61,7 @@ impl Machine {
         fs::set_permissions(self.path(path), fs::Permissions::from_mode(mode)).unwrap();
     }
 
-    /// A user's crontab as cron has it.
+    /// The file with a user's crontab.
     pub fn spool(&self, user: &str, text: impl AsRef<[u8]>) {
         let path = format!("var/spool/cron/crontabs/{user}");
         self.put(&path, text);
@@ -100,7 +100,7 @@ pub fn script(directory: &Path, name: &str, text: &str) -> PathBuf {
     path
 }
 
-/// The entry whose command contains this.
+/// The entry whose command contains this text.
 pub fn entry<'a>(found: &'a Inventory, command: &str) -> &'a DiscoveredJob {
     let mut fit = found.entries.iter().filter(|entry| entry.command.contains(command));
     let first = fit.next().unwrap_or_else(|| panic!("{command}: {:#?}", found.entries));

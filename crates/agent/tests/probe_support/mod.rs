@@ -1,4 +1,4 @@
-//! Probes from the text of a configuration, and servers that behave as tests tell them.
+//! Probes from a configuration's text, and servers that behave as tests tell them.
 
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
@@ -16,7 +16,7 @@ use chrono::{DateTime, Utc};
 use innkeeper_agent::probe::{self, Probe, ProbeOutcome, ProbeStatus, Probes};
 use innkeeper_settings::Findings;
 
-/// Everything that a configuration says, and what is wrong with it beside its probes.
+/// Reads a configuration. Also returns the problems that do not belong to a probe.
 pub fn read(text: &str) -> (Probes, Findings) {
     read_for("host.example", text)
 }
@@ -29,7 +29,7 @@ fn read_for(app: &str, text: &str) -> (Probes, Findings) {
     (probes, findings)
 }
 
-/// The one probe of a configuration that is right.
+/// The only probe of a valid configuration.
 pub fn probe(text: &str) -> Probe {
     probe_for("host.example", text)
 }
@@ -40,19 +40,19 @@ fn probe_for(app: &str, text: &str) -> Probe {
     probes.probes.remove(0)
 }
 
-/// What is wrong with the one probe of a configuration, a line each.
+/// The problems of the only probe, one per line.
 pub fn problems(text: &str) -> Vec<String> {
     let (probes, _) = read(&format!("[probe.test]\nevery = '1h'\n{text}"));
     assert!(probes.probes.is_empty(), "nothing is wrong with {text}");
     probes.broken[0].problems.iter().map(ToString::to_string).collect()
 }
 
-/// What comes of one run of the one target.
+/// The outcome of one run of the only target.
 pub fn check(text: &str) -> ProbeOutcome {
     check_at(text, Utc::now())
 }
 
-/// The same at another time.
+/// The outcome of a run at this time.
 pub fn check_at(text: &str, now: DateTime<Utc>) -> ProbeOutcome {
     // A reservation of its own: no two runs of one go on at once.
     static RUNS: AtomicUsize = AtomicUsize::new(0);
@@ -61,13 +61,13 @@ pub fn check_at(text: &str, now: DateTime<Utc>) -> ProbeOutcome {
     probe::run(&probe, &probe.targets[0], now)
 }
 
-/// Checks how it stands and that the first line has this text.
+/// Checks the status and that the summary contains this text.
 #[track_caller]
 pub fn assert_said(outcome: &ProbeOutcome, status: ProbeStatus, text: &str) {
     assert!(outcome.status == status && outcome.summary.contains(text), "{outcome:#?}");
 }
 
-/// A server on a free port; each connection is served by a thread.
+/// A server on a free port with a thread per connection.
 pub struct Server {
     pub address: SocketAddr,
     connections: Arc<AtomicUsize>,
@@ -102,13 +102,13 @@ impl Server {
     }
 }
 
-/// Says nothing, and waits until the other side goes.
+/// Sends nothing and waits until the client closes the connection.
 pub fn hang(mut stream: TcpStream) {
     let mut buffer = [0; 1024];
     while let Ok(1..) = stream.read(&mut buffer) {}
 }
 
-/// Sends one byte after the other, for ever: each wait is short, the whole is not.
+/// Sends single bytes without end: each wait is short, but the whole is not.
 pub fn drip(stream: &mut impl Write, bytes: &[u8]) {
     for byte in bytes.iter().cycle() {
         if stream.write_all(&[*byte]).and_then(|()| stream.flush()).is_err() {
@@ -118,7 +118,7 @@ pub fn drip(stream: &mut impl Write, bytes: &[u8]) {
     }
 }
 
-/// Reads the head of a request of HTTP, and the body that its length announces.
+/// Reads the head of an HTTP request, and the body of the announced length.
 pub fn request(stream: &mut impl Read) -> String {
     let mut read = Vec::new();
     let mut byte = [0];
@@ -137,7 +137,7 @@ pub fn request(stream: &mut impl Read) -> String {
     head + &String::from_utf8_lossy(&body)
 }
 
-/// A listener whose queue is full: who connects then hears nothing.
+/// A listener with a full backlog: connecting to it gets no answer.
 pub fn full(address: IpAddr) -> (TcpListener, Vec<TcpStream>) {
     let family =
         if address.is_ipv4() { rustix::net::AddressFamily::INET } else { rustix::net::AddressFamily::INET6 };
@@ -156,7 +156,7 @@ pub fn full(address: IpAddr) -> (TcpListener, Vec<TcpStream>) {
     (listener, held)
 }
 
-/// Waits for what another thread or process is to do.
+/// Waits until another thread or process has done something.
 pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     let begun = std::time::Instant::now();
     while !is_so() {

@@ -1,4 +1,4 @@
-//! A name server of the test's own, and a network of its own in which it is the system's.
+//! A name server for tests, and a network namespace in which it is the system's resolver.
 
 use std::collections::HashMap;
 use std::io::{Read as _, Write as _};
@@ -11,22 +11,22 @@ use std::thread;
 
 use super::Server;
 
-/// What a name server does with a question.
+/// The response of a name server to a query.
 #[derive(Clone)]
 pub enum Answer {
-    /// These records, each as type and content in the format of messages.
+    /// These records, each as type and encoded content.
     Records(Vec<(u16, Vec<u8>)>),
-    /// Nothing but this code.
+    /// Only this response code.
     Code(u8),
-    /// Over UDP that it does not fit; over TCP these records.
+    /// Over UDP a truncated response; over TCP these records.
     TooLarge(Vec<(u16, Vec<u8>)>),
-    /// Nothing at all.
+    /// No response.
     Silence,
-    /// These bytes behind the number of the question.
+    /// These bytes after the id of the query.
     Bytes(Vec<u8>),
-    /// First an answer to another question, then this code.
+    /// First a response to another query, then this code.
     Forged(u8),
-    /// Nothing so many times, then this code.
+    /// No response for this many times, then this code.
     Late(usize, u8),
 }
 
@@ -36,7 +36,7 @@ pub struct NameServer {
     pub asked: Arc<AtomicUsize>,
 }
 
-/// What is asked: the name and the type, and the question's own bytes.
+/// A query: its name, its type and its encoded question.
 fn question(message: &[u8]) -> (String, u16, Vec<u8>) {
     let (mut at, mut labels) = (12, Vec::new());
     while message[at] != 0 {
@@ -68,13 +68,13 @@ fn message(asked: &[u8], flags: u16, records: &[(u16, Vec<u8>)]) -> Vec<u8> {
 }
 
 impl NameServer {
-    /// One on a free port. Names that it does not know do not exist.
+    /// Starts a server on a free port. Names without a response do not exist.
     pub fn start(zone: HashMap<&'static str, Answer>) -> Self {
         let tcp = Self::over_tcp("127.0.0.1:0", zone.clone());
         Self::over_udp(tcp.address, zone)
     }
 
-    /// One at the port that the system's resolver asks.
+    /// Starts a server on the port that the system's resolver uses.
     pub fn at_53(zone: HashMap<&'static str, Answer>) -> Self {
         let tcp = Self::over_tcp("127.0.0.1:53", zone.clone());
         Self::over_udp(tcp.address, zone)
@@ -146,7 +146,7 @@ pub fn a(octets: [u8; 4]) -> (u16, Vec<u8>) {
     (1, octets.to_vec())
 }
 
-/// A name in the format of messages.
+/// An encoded name.
 pub fn name(text: &str) -> Vec<u8> {
     let labels = text.split('.').flat_map(|label| {
         let length = u8::try_from(label.len()).expect("a short label");
@@ -155,9 +155,9 @@ pub fn name(text: &str) -> Vec<u8> {
     labels.chain([0]).collect()
 }
 
-/// Runs this one test again in a network of its own, after `prepare` there; false where this system makes
-/// none. The name servers of that run are those of `resolv_conf`, its known hosts those of `hosts`. The test
-/// finds `role` in `PROBE_NETWORK`.
+/// Runs this test again in a network namespace, after `prepare` was run there. Returns false if the system does not
+/// allow one. That run uses the name servers of `resolv_conf` and the known hosts of `hosts`, and finds `role` in
+/// `PROBE_NETWORK`.
 pub fn again_in_a_network_of_its_own(
     test: &str,
     role: &str,

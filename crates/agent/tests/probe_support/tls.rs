@@ -1,4 +1,4 @@
-//! Certificates of every kind, and servers that show them.
+//! Certificates of every kind, and servers that use them.
 
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ pub struct Shown {
     key: KeyPair,
 }
 
-/// What a certificate is to be.
+/// The properties of a certificate.
 pub struct Wanted<'a> {
     pub subject: &'a str,
     pub names: &'a [&'a str],
@@ -54,7 +54,7 @@ impl Wanted<'_> {
         parameters
     }
 
-    /// One that signs itself.
+    /// Creates a self-signed certificate.
     pub fn self_signed(&self) -> Shown {
         let key = KeyPair::generate().expect("a new key");
         let parameters = self.parameters();
@@ -62,13 +62,13 @@ impl Wanted<'_> {
         Shown { der: certificate.der().clone(), pem: certificate.pem(), parameters, key }
     }
 
-    /// One that `issuer` signs.
+    /// Creates a certificate that `issuer` signs.
     pub fn signed_by(&self, issuer: &Shown) -> Shown {
         let key = KeyPair::generate().expect("a new key");
         self.signed_with(key, issuer)
     }
 
-    /// One for this key that `issuer` signs.
+    /// Creates a certificate for this key that `issuer` signs.
     pub fn signed_with(&self, key: KeyPair, issuer: &Shown) -> Shown {
         let parameters = self.parameters();
         let signer = Issuer::from_params(&issuer.parameters, &issuer.key);
@@ -88,7 +88,7 @@ impl Shown {
         parameters.signed_by(key, &signer).expect("a signed certificate").pem()
     }
 
-    /// The same key in another pair.
+    /// Another pair with the same key.
     pub fn key_again(&self) -> KeyPair {
         KeyPair::from_pem(&self.key_pem()).expect("its own key")
     }
@@ -97,7 +97,7 @@ impl Shown {
         PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.key.serialize_der()))
     }
 
-    /// The TLS side of a server that shows this certificate and then those.
+    /// The TLS configuration of a server that shows this certificate, followed by those.
     pub fn server(&self, others: &[&Shown]) -> Arc<ServerConfig> {
         let chain =
             std::iter::once(self).chain(others.iter().copied()).map(|shown| shown.der.clone()).collect();
@@ -105,7 +105,7 @@ impl Shown {
         Arc::new(config.expect("a certificate and its key"))
     }
 
-    /// The TLS side of somebody who shows this certificate and has another key.
+    /// The TLS configuration of a server that shows this certificate but has another key.
     pub fn impostor(
         &self,
         others: &[&Shown],
@@ -118,7 +118,7 @@ impl Shown {
         unchecked(chain, &own, versions)
     }
 
-    /// The same by TLS 1.2 alone.
+    /// The same configuration, with TLS 1.2 only.
     pub fn server_of_tls_12(&self) -> Arc<ServerConfig> {
         let builder = builder_of(&[&rustls::version::TLS12]).with_no_client_auth();
         Arc::new(
@@ -128,7 +128,7 @@ impl Shown {
         )
     }
 
-    /// By TLS 1.2 alone, one which wants a certificate of the client.
+    /// A configuration with TLS 1.2 only that requires a client certificate.
     pub fn server_of_tls_12_for_clients_of(&self, authority: &Shown, others: &[&Shown]) -> Arc<ServerConfig> {
         self.for_clients(authority, others, &[&rustls::version::TLS12])
     }

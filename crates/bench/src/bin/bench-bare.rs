@@ -1,5 +1,5 @@
-//! The bare handler: what an HTTP server of this kind can do on this machine when it parses and answers as ingest does, and
-//! keeps nothing.
+//! The bare handler: it parses and answers requests as ingest does but stores nothing. It shows how fast an HTTP
+//! server of this kind can be on this machine.
 
 use actix_web::web::{self, Bytes, Path};
 use actix_web::{App, HttpResponse, HttpServer};
@@ -38,7 +38,7 @@ async fn ping(key: Path<String>) -> HttpResponse {
 
 #[actix_web::main]
 async fn main() -> std::io::Result<()> {
-    // As many workers as ingest has by itself.
+    // The default number of workers, as in ingest.
     let server = HttpServer::new(|| {
         App::new().route("/checkin", web::post().to(checkin)).route("/ping/{key}", web::get().to(ping))
     })

@@ -1,4 +1,4 @@
-//! The webhook sink: notes when each alert reached it, and answers 200.
+//! The webhook sink: records the time at which each alert arrives and answers 200.
 
 use std::sync::Mutex;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -7,7 +7,7 @@ use actix_web::web::{self, Bytes, Data};
 use actix_web::{App, HttpResponse, HttpServer};
 use serde::{Deserialize, Serialize};
 
-/// An alert that came.
+/// A received alert.
 #[derive(Serialize)]
 struct Receipt {
     component: String,
@@ -40,12 +40,12 @@ async fn hook(receipts: Data<Receipts>, body: Bytes) -> HttpResponse {
     HttpResponse::Ok().finish()
 }
 
-/// How many have come.
+/// The number of alerts received so far.
 async fn count(receipts: Data<Receipts>) -> HttpResponse {
     HttpResponse::Ok().json(receipts.lock().map_or(0, |receipts| receipts.len()))
 }
 
-/// All that have come, in their order.
+/// All alerts received so far, in their order.
 async fn report(receipts: Data<Receipts>) -> HttpResponse {
     match receipts.lock() {
         Ok(receipts) => HttpResponse::Ok().json(&*receipts),

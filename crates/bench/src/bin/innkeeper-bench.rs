@@ -84,7 +84,7 @@ fn run(options: &Options) -> Result<bool> {
     for figure in chosen {
         eprintln!("== {}: {}", figure.name, figure.about);
         let since = Instant::now();
-        // The parts for tests panic where they cannot go on.
+        // The components of `innkeeper-testing` panic if they fail.
         let measured = catch_unwind(AssertUnwindSafe(|| (figure.measure)(&mut world)));
         let mut new = match measured {
             Ok(Ok(new)) => new,
@@ -141,7 +141,7 @@ fn chosen(only: &[String]) -> Result<Vec<&'static Figure>> {
     Ok(FIGURES.iter().filter(wanted).collect())
 }
 
-/// What everything ran on.
+/// A description of the machine.
 fn machine() -> String {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let after = |text: &str, name: &str| {

@@ -1,4 +1,5 @@
-//! Throughput beside the bare handler: bare, ours, bare, ours, bare, so that what the machine does meanwhile meets both.
+//! Throughput compared with the bare handler. Runs alternate (bare, Innkeeper, bare, Innkeeper, bare), so that other
+//! load on the machine affects both.
 
 use std::net::SocketAddr;
 
@@ -10,31 +11,31 @@ use crate::table::{commas, median};
 use crate::world::World;
 use crate::wrk::{self, Run};
 
-/// What both did.
+/// The results of both.
 pub struct Beside {
-    /// Requests a second of the bare handler, the median.
+    /// Requests a second of the bare handler, median of its runs.
     pub bare: f64,
-    /// Ours.
+    /// Requests a second of Innkeeper.
     pub rate: f64,
-    /// Ours: the median over the runs of the 99th percentile, ms.
+    /// Innkeeper's 99th percentile in ms, median of its runs.
     pub p99_ms: f64,
-    /// The same of the bare handler.
+    /// The bare handler's 99th percentile in ms, median of its runs.
     pub bare_p99_ms: f64,
 }
 
 impl Beside {
-    /// Ours as a share of the bare handler.
+    /// Innkeeper's rate as a share of the bare handler's.
     pub fn share(&self) -> f64 {
         self.rate / self.bare
     }
 
-    /// Both in words.
+    /// Both rates as text.
     pub fn words(&self) -> String {
         format!("{:.2} ({} of {}/s)", self.share(), commas(self.rate), commas(self.bare))
     }
 }
 
-/// Measures `address` beside the bare handler.
+/// Measures the server at `address` and the bare handler.
 pub fn beside_the_bare_handler(
     world: &mut World,
     address: SocketAddr,
@@ -60,7 +61,7 @@ pub fn beside_the_bare_handler(
     Ok(beside)
 }
 
-/// How it was measured.
+/// The conditions of the measurement, as text.
 pub fn how(world: &World, jobs: u64, connections: usize) -> String {
     format!(
         "{} reservations, random jobs, history, wrk with {connections} connections, median of {} × {} s",

@@ -8,13 +8,13 @@ use crate::table::Row;
 use crate::world::World;
 use crate::world::roles::Roles;
 
-/// What keeps it from its target.
+/// What is known to limit the rate.
 const HELD_BY: &str = "of a check-in's 40 µs on two cores wrk takes 9, ingest 15 (8.5 of them are the bare handler's), Postgres 15.5: 5.6 to find \
     the state (index and row, out of the processor's caches), 3 to update it, 2 to add the history, the rest the statement and its commit. A \
     fifth of the two cores idles while a commit waits for the disk. Tried without gain: two writers at once, other allocators, huge pages, a \
     queue of our own; fat link-time optimization gives 3 to 8 % of ingest for twice the build. See docs/PERFORMANCE.md.";
 
-/// JSON over 128 connections: the rate, and how long the slowest hundredth waits.
+/// JSON over 128 connections: the rate, and the 99th percentile of the latency.
 pub fn over_128_connections(world: &mut World) -> Result<Vec<Row>> {
     let (beside, how) = measure(world, Ask::CheckIn, 128)?;
     let rate = row("check-ins/s over Postgres, of the bare handler, 128 connections", &beside, &how, 0.50);

@@ -1,4 +1,4 @@
-//! From nothing to the first check-in.
+//! The time from the start of a process to its first check-in.
 
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
@@ -16,12 +16,12 @@ pub fn from_start_to_first_checkin(world: &mut World) -> Result<Vec<Row>> {
     let rounds = world.conditions.pick(9, 3, 1);
     let database = world.many()?;
     database.begin_quietly()?;
-    // The others stay; only the ingest node starts anew.
+    // The other roles keep running; only the ingest node is restarted.
     let Roles { ingest, sweeper: _sweeper, web: _web } = Roles::start(database, "")?;
     drop(ingest);
     let mut took = Vec::new();
     for round in 0..rounds {
-        // Free a moment ago, and known before the program is there.
+        // A port that was free a moment ago, so that its number is known before the program starts.
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let begun = Instant::now();
         let ingest =

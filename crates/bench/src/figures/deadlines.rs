@@ -1,4 +1,4 @@
-//! How soon somebody hears of a job that went silent, while everything else goes on.
+//! How soon an overdue job is reported while other jobs check in.
 
 use std::time::Duration;
 
@@ -12,15 +12,15 @@ use crate::world::database::sleep_until;
 use crate::world::roles::Roles;
 use crate::world::sink::{Sink, delays, quantile};
 
-/// A hundred jobs go silent, one after the other; from each deadline to the webhook's receipt.
+/// A hundred jobs go silent, one after the other. Measures the time from each deadline to the webhook's receipt.
 pub fn from_deadline_to_webhook(world: &mut World) -> Result<Vec<Row>> {
-    // Not a divisor of a second, so that deadlines lie anywhere in it.
+    // The step does not divide a second, so that deadlines fall anywhere within it.
     let (silent, step_ms) = world.conditions.pick((100, 497), (100, 97), (20, 97));
-    // Check-ins a second of all the others.
+    // Check-ins a second of all other jobs.
     let rate = world.conditions.pick(10_000.0, 10_000.0, 500.0);
-    // From the preparations to the first deadline: the others check in for a few seconds.
+    // From the preparations to the first deadline, so that the others check in for a few seconds.
     let lead = Duration::from_secs(world.conditions.pick(20, 20, 5));
-    // How long receipts are waited for after the last deadline.
+    // Longest wait for receipts after the last deadline.
     let patience = Duration::from_secs(world.conditions.pick(30, 30, 20));
     let sink = Sink::start()?;
     let hook = sink.alerter()?;

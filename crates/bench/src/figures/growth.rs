@@ -1,4 +1,4 @@
-//! Whether a million reservations feel like a few.
+//! Compares check-ins with a million reservations to check-ins with few.
 
 use anyhow::Result;
 
@@ -10,7 +10,7 @@ use crate::world::database::Database;
 use crate::world::roles::Roles;
 use crate::wrk::{self, Run};
 
-/// Check-ins with many reservations and with few, in turns.
+/// Measures check-ins with many and with few reservations, alternating.
 pub fn checkins_with_many_and_with_few_reservations(world: &mut World) -> Result<Vec<Row>> {
     let (rounds, seconds) = (world.conditions.rounds(), world.conditions.run_seconds());
     let start = |database: &mut Database| {

@@ -1,4 +1,4 @@
-//! What lists of everything cost the process that shows them: its memory, and for how long it keeps a snapshot open.
+//! The cost of listing everything: the memory of the process, and how long it keeps a snapshot open.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -16,16 +16,16 @@ use crate::world::program::Program;
 use crate::world::roles::{Roles, start_standalone};
 use crate::world::sqlite::Sqlite;
 
-/// The most memory that the process may take, MB.
+/// Largest memory of the process, in MB.
 const MOST_MB: f64 = 100.0;
-/// The longest that a snapshot may be open, s.
+/// Longest snapshot, in seconds.
 const LONGEST_S: f64 = 30.0;
-/// Fewer would fit into that memory however they are shown.
+/// Fewer reservations would fit into that memory in any case.
 const AT_LEAST: u64 = 10_000;
-/// One of so many jobs is missed.
+/// One of this many jobs is overdue.
 const MISSED: u64 = 10;
 const LISTS: [&str; 5] = ["/reservation", "/cron", "/cron/missed", "/api/v1/summary", "/api/v1/export"];
-/// How long a list may take to come.
+/// Timeout of a list.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// From a web process over Postgres.
@@ -53,7 +53,7 @@ pub fn over_sqlite(world: &mut World) -> Result<Vec<Row>> {
     Ok(vec![row])
 }
 
-/// Those that a run asks for.
+/// The lists that this run requests.
 fn lists(world: &World) -> &'static [&'static str] {
     world.conditions.pick(&LISTS, &LISTS, &[LISTS[0], LISTS[3]])
 }
@@ -74,7 +74,7 @@ fn of_database(database: &mut Database, lists: &[&str]) -> Result<Vec<Row>> {
     let how = "a web process over Postgres, ingest and a sweeper idle beside it";
     let (row, longest_list) = measure(&roles.web, database.reservations(), lists, "", how)?;
     let longest = watched.finish()?;
-    // Between two looks of the watcher nothing is seen; what was asked for took seconds.
+    // The watcher samples, so it may miss short snapshots; but these lists took seconds.
     ensure!(longest > 0.0 || longest_list < Duration::from_secs(2), "no snapshot was seen");
     let snapshot =
         Row::new("the longest transaction meanwhile, with a reader of 1 KB/s", format!("{longest:.1} s"))
@@ -83,7 +83,7 @@ fn of_database(database: &mut Database, lists: &[&str]) -> Result<Vec<Row>> {
     Ok(vec![row, snapshot])
 }
 
-/// Asks for each list, while somebody reads the first at 1 KB/s; returns how long the longest took as well.
+/// Requests each list while another client reads the first at 1 KB/s. Also returns the duration of the slowest list.
 fn measure(program: &Program, jobs: u64, lists: &[&str], of: &str, how: &str) -> Result<(Row, Duration)> {
     let address = program.address()?;
     let before = program.usage()?;
@@ -117,7 +117,7 @@ fn measure(program: &Program, jobs: u64, lists: &[&str], of: &str, how: &str) ->
     Ok((row, longest))
 }
 
-/// A list that came.
+/// A received list.
 struct List {
     first: Duration,
     whole: Duration,
@@ -164,7 +164,7 @@ fn ask(address: SocketAddr, path: &str) -> Result<TcpStream> {
     Ok(stream)
 }
 
-/// Something that goes on beside what is measured, until it is asked what it found.
+/// Work in another thread during a measurement, until its result is requested.
 struct Beside<T> {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<Result<T>>,
@@ -183,7 +183,7 @@ impl<T: Send + 'static> Beside<T> {
     }
 }
 
-/// A reader of 1 KB/s; it returns how much it has read.
+/// A client that reads 1 KB/s. Its result is the number of bytes.
 struct Slow;
 
 impl Slow {
@@ -203,7 +203,7 @@ impl Slow {
     }
 }
 
-/// Looks again and again for the longest transaction of the programs, s.
+/// Repeatedly measures the longest transaction of the programs, in seconds.
 struct Watched;
 
 impl Watched {

@@ -1,4 +1,4 @@
-//! Many overdue at one instant or within a second, told by mail: how many messages each recipient gets.
+//! Many jobs that become overdue at once or within a second, reported by mail: the number of messages per recipient.
 
 use std::time::{Duration, Instant};
 
@@ -10,15 +10,16 @@ use crate::world::World;
 use crate::world::database::{WITH_HOOK, now_ms, sleep_until};
 use crate::world::roles::Roles;
 
-/// What is a handful.
+/// The target of the large storm, in mails.
 const HANDFUL: f64 = 10.0;
-/// What a small storm may cost a recipient: the first message and a digest.
+/// The target of the small storm, in mails per recipient: the first message and a digest.
 const TWO: f64 = 2.0;
-/// Jobs of a small storm, and who hears of it.
+/// The jobs of the small storm, and its recipients.
 const FEW: u64 = 30;
 const PEOPLE: [&str; 2] = ["ops@example.org", "dba@example.org"];
 
-/// The mails that were delivered, once nothing waits: counting takes longer than what is measured.
+/// The number of delivered mails, once none is waiting. Counting them takes longer than the delivery that is
+/// measured.
 const DELIVERED: &str =
     "SELECT CASE WHEN EXISTS (SELECT 1 FROM deliveries WHERE alerter = 'mail' AND state = 'waiting') THEN 0
     ELSE (SELECT COUNT(*) FROM deliveries WHERE alerter = 'mail' AND state = 'delivered') END";
@@ -30,7 +31,7 @@ fn mail_to(mailbox: &SmtpSink) -> String {
     )
 }
 
-/// Thirty within a second: how many mails each of two people gets, and how soon the first.
+/// Thirty jobs within a second: the mails for each of two people, and the time until the first.
 pub fn thirty_within_a_second(world: &mut World) -> Result<Vec<Row>> {
     let mailbox = SmtpSink::plain();
     let lead = Duration::from_secs(5);
@@ -68,7 +69,7 @@ pub fn thirty_within_a_second(world: &mut World) -> Result<Vec<Row>> {
     ])
 }
 
-/// Fifty thousand at once: how many mails, and how soon the last was taken.
+/// Fifty thousand jobs at once: the number of mails, and the time until the last is accepted.
 pub fn fifty_thousand_to_one_mailbox(world: &mut World) -> Result<Vec<Row>> {
     let mailbox = SmtpSink::plain();
     let mail = mail_to(&mailbox);

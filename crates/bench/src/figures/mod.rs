@@ -23,13 +23,13 @@ use anyhow::Result;
 use crate::table::Row;
 use crate::world::World;
 
-/// One figure, or a few that are measured together.
+/// One figure, or several that are measured together.
 pub struct Figure {
-    /// What `--only` calls it.
+    /// The name for `--only`.
     pub name: &'static str,
-    /// What is measured.
+    /// A description of the measurement.
     pub about: &'static str,
-    /// Measures it.
+    /// Runs the measurement.
     pub measure: fn(&mut World) -> Result<Vec<Row>>,
 }
 
@@ -41,7 +41,7 @@ const fn figure(
     Figure { name, about, measure }
 }
 
-/// All of them, in the order of the table.
+/// All figures, in the order of the table.
 pub const FIGURES: &[Figure] = &[
     figure("checkins-128", "check-ins over Postgres, 128 connections", checkins::over_128_connections),
     figure("checkins-32", "check-ins over Postgres, 32 connections", checkins::over_32_connections),

@@ -1,4 +1,4 @@
-//! How soon a page begins to come, with many reservations behind it.
+//! The time to the first byte of a page, with many reservations.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -13,22 +13,23 @@ use crate::world::World;
 use crate::world::roles::{Roles, start_standalone};
 use crate::world::sqlite::Sqlite;
 
-/// A search looks at every row, and is asked for so many times less often.
+/// A search reads every row, so it is requested this many times less often.
 const SELDOM: usize = 25;
-/// The most that a page may take to begin, ms.
+/// Target for the time to the first byte, in ms.
 const TARGET_MS: f64 = 20.0;
-/// Jobs that are down meanwhile, one here and one there.
+/// Number of jobs that are down, spread evenly.
 const DOWN: u64 = 500;
-/// Check-ins of the reservation whose page is asked for.
+/// Check-ins of the reservation whose page is requested.
 const HISTORY: u64 = 100;
-/// Reservations of an app.
+/// Reservations per app.
 const OF_AN_APP: u64 = 1000;
-/// How often a page that is open asks again by itself: what is remembered for less is not there any more.
+/// Interval in seconds at which an open page refreshes itself. Anything cached for a shorter time has expired by
+/// then.
 const LIVE: u64 = 10;
-/// How long the sweeper may take to find what is down.
+/// Time limit for the sweeper to find the jobs that are down.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Over Postgres, from a web process; ingest and a sweeper run beside it and have nothing to do.
+/// Over Postgres, from a web process. Ingest and a sweeper run beside it without work.
 pub fn over_postgres(world: &mut World) -> Result<Vec<Row>> {
     let jobs = world.conditions.reservations;
     world.many()?.begin_quietly()?;
@@ -47,7 +48,7 @@ pub fn over_postgres(world: &mut World) -> Result<Vec<Row>> {
     rows
 }
 
-/// Over SQLite, from the process that does everything.
+/// Over SQLite, from the process with all roles.
 pub fn over_sqlite(world: &mut World) -> Result<Vec<Row>> {
     let jobs = world.conditions.reservations;
     let sqlite = Sqlite::load(jobs)?;
@@ -60,12 +61,12 @@ pub fn over_sqlite(world: &mut World) -> Result<Vec<Row>> {
     measure(world, jobs, address, address, " (SQLite)", "the standalone program over SQLite")
 }
 
-/// Spreads the reservations over apps, app-1000, app-1001, …, and has nobody but the log told.
+/// Spreads the reservations over the apps app-1000, app-1001, … and removes their recipients.
 fn apps() -> String {
     format!("UPDATE reservations SET notify = '', app = 'app-' || (1000 + (id - 1) / {OF_AN_APP})")
 }
 
-/// Has one of so many jobs miss its check-ins.
+/// Makes one of this many jobs miss its check-ins.
 fn silence(jobs: u64) -> String {
     format!(
         "UPDATE states SET wake_at = last_checkin_at, last_checkin_at = last_checkin_at - 3600000, last_seen_at = last_seen_at - 3600000
@@ -84,14 +85,14 @@ fn keys_of_apps(key: &str) -> String {
     )
 }
 
-/// A page, and how soon it began to come.
+/// A page, and the times to its first byte.
 struct Page {
     name: &'static str,
     path: String,
     took: Histogram,
 }
 
-/// Asks for each page in turn, and for `/healthz` of the same process, which asks nobody.
+/// Requests each page in turn, and `/healthz` of the same process, which uses no database.
 fn measure(
     world: &World,
     jobs: u64,
@@ -137,7 +138,7 @@ fn measure(
     let mut after_a_wait = Vec::new();
     for _ in 0..waits {
         std::thread::sleep(Duration::from_secs(live));
-        // A connection that idles so long may have been closed; a browser makes another as well.
+        // The idle connection may have been closed; a browser would open a new one, too.
         connection = Connection::to(web)?;
         after_a_wait.push(connection.first_byte_of("/status")?.as_secs_f64() * 1000.0);
     }
@@ -182,7 +183,7 @@ fn measure(
     Ok(vec![row, further, search])
 }
 
-/// A connection that is kept open, as a browser's.
+/// A persistent connection, like a browser's.
 struct Connection {
     stream: TcpStream,
     bytes: Vec<u8>,
@@ -196,7 +197,8 @@ impl Connection {
         Ok(Self { stream, bytes: Vec::new() })
     }
 
-    /// Asks as a browser does; how long it took until the answer began. All of it is read and was fine.
+    /// Sends a request like a browser's. Returns the time to the first byte, after reading and checking the whole
+    /// response.
     fn first_byte_of(&mut self, path: &str) -> Result<Duration> {
         let begun = Instant::now();
         write!(self.stream, "GET {path} HTTP/1.1\r\nHost: bench\r\nAccept: text/html\r\n\r\n")?;

@@ -1,4 +1,4 @@
-//! Check-ins beside what one-row-per-commit updates reach on the same cluster: the design that a first version would have.
+//! Check-ins compared with updates of one row per commit on the same cluster, the design of a simple implementation.
 
 use anyhow::{Context, Result};
 
@@ -9,7 +9,7 @@ use crate::world::cluster::finish;
 use crate::world::roles::Roles;
 use crate::wrk::{self, Run};
 
-/// Ours over 128 connections, pgbench with 32 clients, prepared; in turns.
+/// Innkeeper over 128 connections and pgbench with 32 clients and prepared statements, alternating.
 pub fn checkins_beside_one_row_per_commit(world: &mut World) -> Result<Vec<Row>> {
     let (rounds, seconds) = (world.conditions.rounds(), world.conditions.run_seconds());
     let database = world.many()?;

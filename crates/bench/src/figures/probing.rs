@@ -1,4 +1,4 @@
-//! What the agent's probes cost the machine that they run on.
+//! The load that the agent's probes put on the machine on which they run.
 
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
@@ -13,10 +13,10 @@ use crate::world::roles::start_standalone;
 use crate::world::sqlite::Sqlite;
 use crate::world::usage::Usage;
 
-/// How long it may take until all targets have a reservation.
+/// Time limit until all targets have a reservation.
 const PATIENCE: Duration = Duration::from_secs(180);
 
-/// A process that ends with this.
+/// A process that is killed when this is dropped.
 struct Running(Child);
 
 impl Drop for Running {
@@ -26,7 +26,7 @@ impl Drop for Running {
     }
 }
 
-/// 1,000 targets that are connected to once a minute, each reporting to its own reservation.
+/// 1,000 targets, each with a TCP probe once a minute and a reservation of its own.
 pub fn a_thousand_probes(world: &mut World) -> Result<Vec<Row>> {
     let targets = world.conditions.pick(1000, 1000, 20);
     let seconds = world.conditions.pick(120, 60, 2);
@@ -65,14 +65,14 @@ pub fn a_thousand_probes(world: &mut World) -> Result<Vec<Row>> {
         ensure!(begun.elapsed() < PATIENCE, "its reservations are not made");
         std::thread::sleep(Duration::from_millis(200));
     }
-    // The minute in which each has its first turn.
+    // The first minute, in which each target is probed for the first time.
     std::thread::sleep(Duration::from_secs(world.conditions.pick(60, 60, 0)));
     let (before, heard_before) = (Usage::of(agent.0.id())?, heard()?);
     std::thread::sleep(Duration::from_secs(seconds));
     let usage = Usage::of(agent.0.id())?;
     let checks = heard()? - heard_before;
     let per_minute = checks as f64 * 60.0 / seconds as f64;
-    // In the shortest run few have their turn.
+    // In the shortest run only few targets are probed.
     let least = targets as f64 * world.conditions.pick(0.9, 0.9, 0.0);
     ensure!(per_minute >= least, "only {per_minute:.0} of {targets} checks a minute were recorded");
     let share = usage.cpu_percent_since(&before);

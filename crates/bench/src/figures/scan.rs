@@ -1,4 +1,4 @@
-//! What one look costs the database when nothing is due.
+//! The cost of one sweep for the database when nothing is due.
 
 use std::time::Duration;
 
@@ -12,7 +12,8 @@ use crate::world::World;
 use crate::world::database::Database;
 use crate::world::roles::Roles;
 
-/// The two questions of a pass, as `store/src/sweep/` asks them; the time is just before the earliest that is due.
+/// The two queries of a sweep, as `store/src/sweep/` makes them. Their time is just before the earliest one that is
+/// due.
 const QUESTIONS: [(&str, &str); 2] = [
     ("next", "SELECT wake_at FROM states WHERE wake_at >= $from ORDER BY wake_at LIMIT 1"),
     (
@@ -21,10 +22,10 @@ const QUESTIONS: [(&str, &str); 2] = [
          FOR UPDATE SKIP LOCKED",
     ),
 ];
-/// How far behind the present a pass begins, ms, at the most: `sweeper/src/watch.rs`.
+/// Longest distance in ms between the present and the time from which a sweep reads: `sweeper/src/watch.rs`.
 const BEHIND: i64 = 2000;
 
-/// Both questions, after a while of ordinary work, so that what that leaves in the index is there.
+/// Runs both queries after some ordinary work, because dead entries in the index affect them.
 pub fn one_look_with_nothing_due(world: &mut World) -> Result<Vec<Row>> {
     let work = world.conditions.pick(60, 10, 2);
     let rate = world.conditions.rate_on_time(world.conditions.reservations);
@@ -52,7 +53,7 @@ pub fn one_look_with_nothing_due(world: &mut World) -> Result<Vec<Row>> {
     Ok(vec![if look.only_ranges && whole.only_ranges { row } else { row.missed() }])
 }
 
-/// Both questions of a pass that begins at a time.
+/// The results of both queries for one starting time.
 struct Look {
     took_ms: f64,
     pages: f64,
@@ -66,7 +67,7 @@ impl Look {
         let (mut took_ms, mut pages, mut only_ranges) = (0.0, 0.0, true);
         let (mut words, mut shapes) = (Vec::new(), Vec::new());
         for (name, sql) in QUESTIONS {
-            // In quotes, since the smallest number is no literal.
+            // In quotes, because the smallest BIGINT is not a valid literal.
             let sql = sql.replace("$from", &format!("'{from}'")).replace("$now", &now.to_string());
             let plans = (0..5).map(|_| explain(database, &sql)).collect::<Result<Vec<_>>>()?;
             let took = median(plans.iter().map(|plan| plan.took_ms));
@@ -81,7 +82,7 @@ impl Look {
     }
 }
 
-/// Has the programs work as on an ordinary day, then stops them.
+/// Runs the programs under ordinary load and stops them.
 fn work_for(database: &Database, rate: f64, lasts: Duration) -> Result<()> {
     let roles = Roles::start(database, "")?;
     let load = Background::start(LoadPlan {
@@ -119,16 +120,16 @@ fn explain(database: &Database, sql: &str) -> Result<Explained> {
     })
 }
 
-/// The plan in words, from the outside in: `Limit, LockRows, Index Scan`.
+/// The nodes of the plan, outermost first: `Limit, LockRows, Index Scan`.
 fn nodes(node: &Value) -> String {
     let mut words = vec![node["Node Type"].as_str().unwrap_or("?").to_owned()];
     words.extend(node["Plans"].as_array().into_iter().flatten().map(nodes));
     words.join(", ")
 }
 
-/// Whether every node that reads the table does so by the index of `wake_at`.
+/// Whether every node that reads the table uses the index of `wake_at`.
 fn reads_only_the_index(node: &Value) -> bool {
-    // What a bitmap of the index names is read from the table; that is a range as well.
+    // A bitmap heap scan reads only the rows that the index scan below it has found.
     let reads =
         node["Node Type"].as_str().is_some_and(|kind| kind.contains("Scan") && kind != "Bitmap Heap Scan");
     let by_index = node["Index Name"].as_str().is_some_and(|index| index.contains("wake_at"));

@@ -1,4 +1,4 @@
-//! The top of the hour: nothing, then everything at once.
+//! The top of the hour: no load, then all check-ins at once.
 
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::world::roles::Roles;
 
 const WITHIN_S: f64 = 2.0;
 
-/// All of them acknowledged, and how soon.
+/// The number of check-ins that are not acknowledged, and the time until the last one is.
 pub fn the_top_of_the_hour(world: &mut World) -> Result<Vec<Row>> {
     let quiet = Duration::from_secs(world.conditions.pick(20, 3, 1));
     let (checkins, connections) = world.conditions.pick((60_000, 2000), (60_000, 2000), (1000, 100));

@@ -1,4 +1,4 @@
-//! Durable check-ins a second over SQLite, in one process that does everything.
+//! Durable check-ins a second over SQLite, in one process with all roles.
 
 use anyhow::Result;
 
@@ -9,7 +9,7 @@ use crate::world::World;
 use crate::world::roles::start_standalone;
 use crate::world::sqlite::Sqlite;
 
-/// What keeps it from its target.
+/// What is known to limit the rate.
 const HELD_BY: &str = "SQLite has one writer, and its core is full; half of its time the kernel writes a whole page of 4 KiB to the log for \
     each state. Tried: pages of 1 KiB (a quarter more, for new files only), mmap (5 %, and a disk error would be a SIGBUS). See \
     docs/PERFORMANCE.md.";

@@ -1,4 +1,4 @@
-//! Many overdue at one instant, to webhooks.
+//! Many jobs that become overdue at once, reported to webhooks.
 
 use std::time::Duration;
 
@@ -12,12 +12,12 @@ use crate::world::database::{WITH_HOOK, sleep_until};
 use crate::world::roles::Roles;
 use crate::world::sink::{Sink, delays};
 
-/// What keeps it from its target.
+/// What is known to limit the speed.
 const HELD_BY: &str = "commits wait for the disk: samples show them in WALSync and WALWrite while a storm writes 200 MB of log (4 KB an alert, told \
     to a webhook and the log) and as much of tables, and both processors are full. A tenth of the time was won by fewer indexes \
     (nineteen entries an alert became fourteen) and by claims that begin where the last one ended. See docs/PERFORMANCE.md.";
 
-/// A thousand at once: the first and the last receipt.
+/// A thousand jobs at once: the times of the first and the last receipt.
 pub fn a_thousand_at_one_instant(world: &mut World) -> Result<Vec<Row>> {
     let silent = 1000.min(world.conditions.reservations / 2);
     let (lead, patience) = (lead(world), patience(world));
@@ -57,17 +57,17 @@ pub fn a_thousand_at_one_instant(world: &mut World) -> Result<Vec<Row>> {
     ])
 }
 
-/// How long receipts are waited for.
+/// Longest wait for the receipts.
 fn patience(world: &World) -> Duration {
     Duration::from_secs(world.conditions.pick(60, 60, 20))
 }
 
-/// From the preparations to the instant.
+/// Time from the preparations to the common deadline.
 fn lead(world: &World) -> Duration {
     Duration::from_secs(world.conditions.pick(20, 20, 5))
 }
 
-/// Fifty thousand at once, while the others check in.
+/// Fifty thousand jobs at once, while the others check in.
 pub fn fifty_thousand_at_one_instant(world: &mut World) -> Result<Vec<Row>> {
     let sink = Sink::start()?;
     let hook = sink.alerter()?;

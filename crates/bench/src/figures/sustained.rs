@@ -1,4 +1,4 @@
-//! Whether it stays as it is under a load that lasts: the rate, the tables, the memory.
+//! Whether the rate, the sizes of the tables and the memory stay stable under sustained load.
 
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -12,12 +12,12 @@ use crate::world::World;
 use crate::world::database::Database;
 use crate::world::roles::Roles;
 
-/// Of the best rate.
+/// Share of the highest rate.
 const SHARE: f64 = 0.8;
 
 /// Ten minutes of check-ins at 0.8 of the best rate, with the sweeper at work.
 pub fn ten_minutes_of_checkins(world: &mut World) -> Result<Vec<Row>> {
-    // In a shorter run a "minute" is a tenth of it all the same.
+    // A shorter run is divided into ten parts as well, which count as minutes.
     let minute = world.conditions.pick(60, 6, 1);
     let seconds = world.conditions.run_seconds();
     let database = world.many()?;
@@ -75,7 +75,7 @@ pub fn ten_minutes_of_checkins(world: &mut World) -> Result<Vec<Row>> {
     ])
 }
 
-/// MB of tables and of their indexes, and how rows were updated.
+/// Sizes of tables and indexes in MB, and counts of updated rows.
 struct Sizes {
     states: f64,
     states_indexes: f64,
@@ -87,10 +87,10 @@ struct Sizes {
 
 impl Sizes {
     fn of(database: &Database) -> Result<Self> {
-        // Counts of what was updated reach the view within a second of the end of a transaction.
+        // Postgres publishes its counts of updates within a second after the end of a transaction.
         std::thread::sleep(Duration::from_secs(2));
         let number = |sql: &str| database.number(sql);
-        // Partitions count with their table.
+        // The size of a table includes its partitions.
         let size = |function: &str, table: &str| {
             number(&format!(
                 "SELECT COALESCE(SUM({function}(relid)), 0) / 1048576.0
@@ -110,7 +110,7 @@ impl Sizes {
         })
     }
 
-    /// The growth since `before`, over so many check-ins.
+    /// The growth since `before`, for this number of check-ins.
     fn row_since(&self, before: &Self, checkins: u64) -> Row {
         let hot = (self.hot - before.hot) / (self.updated - before.updated).max(1.0);
         let history = self.checkins + self.checkins_indexes - before.checkins - before.checkins_indexes;

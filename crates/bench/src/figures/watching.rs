@@ -1,4 +1,4 @@
-//! What watching costs while all is well.
+//! The cost of monitoring while all jobs are up.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::table::{Row, commas};
 use crate::world::World;
 use crate::world::roles::Roles;
 
-/// The sweeper's processor time with everything checking in once a period.
+/// The sweeper's processor time while every job checks in once per period.
 pub fn sweeper_with_nothing_overdue(world: &mut World) -> Result<Vec<Row>> {
     let (warm_up, lasts) = world.conditions.pick((30, 120), (5, 20), (1, 3));
     let conditions = world.conditions.clone();

@@ -1,4 +1,4 @@
-//! What the agent costs a job, beside the job by itself.
+//! The cost of the agent for a job, compared with the job alone.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -13,7 +13,7 @@ use crate::world::roles::start_standalone;
 use crate::world::sqlite::Sqlite;
 use crate::world::tls::TlsFront;
 
-/// How a job is run.
+/// A way to run a job.
 struct Wrapper<'w> {
     agent: PathBuf,
     home: &'w Path,
@@ -31,7 +31,7 @@ impl Wrapper<'_> {
         command
     }
 
-    /// How much longer it takes than the job alone, in ms: the median of pairs that take turns.
+    /// The time that the agent adds to a job, in ms: the median over pairs of runs.
     fn adds_ms(&self, rounds: usize) -> Result<f64> {
         let mut differences = Vec::new();
         for _ in 0..rounds {
@@ -41,7 +41,7 @@ impl Wrapper<'_> {
         Ok(median(differences))
     }
 
-    /// The most memory that it takes, MB, beside a job of half a second: looked at until it has gone.
+    /// Peak memory of the agent in MB while it runs a job of half a second, sampled until it ends.
     fn peak_mb(&self) -> Result<f64> {
         let mut child = quiet(&mut self.command(&["/bin/sleep", "0.5"])).spawn()?;
         let status = format!("/proc/{}/status", child.id());
@@ -70,7 +70,7 @@ fn took_ms(command: &mut Command) -> Result<f64> {
     Ok(took)
 }
 
-/// `exec` around `true`: start and end committed, and the spool synced.
+/// `exec` around `true`, including the commits of start and end and the sync of the spool.
 pub fn a_job_that_is_wrapped(world: &mut World) -> Result<Vec<Row>> {
     let rounds = world.conditions.pick(201, 51, 5);
     let sqlite = Sqlite::load(world.conditions.pick(2000, 2000, 100))?;

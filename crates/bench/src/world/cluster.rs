@@ -1,4 +1,4 @@
-//! A Postgres server of the benchmark's own, as durable as Postgres is when nobody touches its settings.
+//! A Postgres server for the benchmark, with default durability.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -8,13 +8,13 @@ use innkeeper_testing::cluster::{self, Setup};
 
 use super::Conditions;
 
-/// What is set besides where it listens. Nothing of it makes a commit less durable.
+/// Settings beside those for listening. None of them makes a commit less durable.
 const SETTINGS: &str = "
 shared_buffers = '512MB'
 max_wal_size = '2GB'
 ";
 
-/// For `--statements`.
+/// Further settings for `--statements`.
 const COUNTING: &str = "
 shared_preload_libraries = 'pg_stat_statements'
 pg_stat_statements.track = all
@@ -22,14 +22,14 @@ pg_stat_statements.track_planning = on
 track_io_timing = on
 ";
 
-/// A running server, reached over a Unix socket alone. Stopped and removed when dropped.
+/// A running server, reachable only over a Unix socket. Stopped and removed when dropped.
 pub struct BenchCluster {
     cluster: cluster::Cluster,
     programs: PathBuf,
 }
 
 impl BenchCluster {
-    /// Makes a cluster and starts it. A tiny run compares nothing: it is to be done soon, also on a busy disk.
+    /// Creates and starts a cluster. In a tiny run it is not durable, so that the run is fast even on a busy disk.
     pub fn start(conditions: &Conditions) -> Self {
         let programs = conditions.postgres.clone();
         let counting = if conditions.statements { COUNTING } else { "" };
@@ -41,7 +41,7 @@ impl BenchCluster {
         Self { cluster, programs }
     }
 
-    /// The address of its database `name`.
+    /// The URL of its database `name`.
     pub fn url(&self, name: &str) -> String {
         self.cluster.url_of(name)
     }
@@ -67,7 +67,7 @@ impl BenchCluster {
         finish(&mut psql)
     }
 
-    /// What the statements of Innkeeper have cost since this was asked last, the costliest first.
+    /// The costs of Innkeeper's statements since the last call, most expensive first.
     pub fn take_statements(&self) -> Result<String> {
         const COSTLIEST: &str = "
             SELECT to_char(calls, '999999999') AS calls, round(mean_exec_time::numeric, 3) AS mean_ms, round((total_plan_time / calls)::numeric, 3) AS plan_ms,
@@ -101,7 +101,7 @@ impl BenchCluster {
     }
 }
 
-/// Runs a command to its end and returns what it printed; an error with its words when it fails.
+/// Runs a command until it ends and returns its output. The error contains what the command printed.
 pub fn finish(command: &mut Command) -> Result<String> {
     let name = format!("{:?}", command.get_program());
     let done = command.output().with_context(|| format!("{name} does not start"))?;

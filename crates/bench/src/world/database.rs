@@ -11,21 +11,21 @@ use super::{loader, sample};
 
 pub use super::loader::{GRACE_MS, PERIOD_MS, WITH_HOOK};
 
-/// The tables that fill while Innkeeper works.
+/// The tables that grow while Innkeeper works.
 const GROWING: &str = "states, runs, checkins, alerts, deliveries";
-/// What processes have said of themselves, and what was concluded from it. The seconds between two figures, in which nobody takes
-/// check-ins, would be a blind window that excuses the silence of the next.
+/// Tables about processes, and what was concluded from them. Between two figures no ingest node runs. Without
+/// clearing these tables, this time would be a blind window that excuses missed check-ins in the next figure.
 const OF_PROCESSES: &str = "nodes, duties, leases, checks, blind_windows";
-/// Far enough for every figure.
+/// A time in the future that no figure reaches.
 const A_DAY_MS: i64 = 86_400_000;
 
-/// See the module.
+/// A loaded database.
 pub struct Database {
     name: String,
     url: String,
     psql: std::path::PathBuf,
     reservations: u64,
-    /// Nothing is due for a day, and nothing but check-ins has happened since it was made so.
+    /// Whether nothing is due for a day and only check-ins were written since.
     quiet: bool,
 }
 
@@ -61,7 +61,7 @@ impl Database {
         Ok(database)
     }
 
-    /// A copy of it as it is now, called `name`. Nobody may be connected to it.
+    /// Copies the database to `name`. It must not have any connections.
     pub fn copy(&self, cluster: &BenchCluster, name: &str) -> Result<Self> {
         let database = |name: &str| Self {
             name: name.to_owned(),
@@ -73,18 +73,18 @@ impl Database {
         Ok(database(name))
     }
 
-    /// Removes it.
+    /// Drops the database.
     pub fn remove(self, cluster: &BenchCluster) -> Result<()> {
         let sql = format!("DROP DATABASE {} WITH (FORCE)", self.name);
         Self { url: cluster.url("postgres"), ..self }.execute(&sql)
     }
 
-    /// The same database, for another thread.
+    /// Another handle to the same database, for another thread.
     pub fn again(&self) -> Self {
         Self { name: self.name.clone(), url: self.url.clone(), psql: self.psql.clone(), ..*self }
     }
 
-    /// Its address, as `database.url` takes it.
+    /// The URL, for `database.url`.
     pub fn url(&self) -> &str {
         &self.url
     }
@@ -94,11 +94,11 @@ impl Database {
         self.reservations
     }
 
-    /// Begins anew with nothing due for a day.
+    /// Resets the states so that nothing is due for a day.
     pub fn begin_quietly(&mut self) -> Result<()> {
         if self.quiet {
             self.forget_processes()?;
-            // Check-ins have changed no more than facts.
+            // Check-ins have only changed facts.
             self.execute("TRUNCATE checkins")?;
             return self.execute("CHECKPOINT");
         }
@@ -107,21 +107,21 @@ impl Database {
         Ok(())
     }
 
-    /// Begins anew as if Innkeeper had been running for long: everything checked in just now, and is looked at again at some
-    /// time within a period that begins in `wake_in_ms`.
+    /// Resets the states as if Innkeeper had been running for long: every job has just checked in, and wakes are
+    /// spread over a period that begins in `wake_in_ms`.
     pub fn begin(&mut self, wake_in_ms: i64) -> Result<()> {
         self.quiet = false;
         self.forget_processes()?;
         self.execute(&format!("TRUNCATE {GROWING}"))?;
         let now = now_ms();
         let states = loader::postgres_states(now, now + wake_in_ms);
-        // The rows refer to what they are made from: looking each up would only take time.
+        // The rows were made from those that they refer to, so checking foreign keys would only take time.
         self.execute(&format!("SET session_replication_role = replica; {states}"))?;
         self.execute("VACUUM ANALYZE states")?;
         self.execute("CHECKPOINT")
     }
 
-    /// As if no process had ever worked here. A statement that one of them sent before it was killed is not waited for.
+    /// Removes all traces of processes. A statement of a killed process that is still running is not waited for.
     fn forget_processes(&self) -> Result<()> {
         self.execute(
             "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity
@@ -130,8 +130,9 @@ impl Database {
         self.execute(&format!("TRUNCATE {OF_PROCESSES}"))
     }
 
-    /// Lets the first `count` jobs have no check-in since, so that the first deadline comes in `lead` and each next one `step_ms`
-    /// later, and has their alerts told to `notify`. Returns the first deadline, UTC milliseconds. The programs are at work already.
+    /// Makes the first `count` jobs miss their check-ins: the first deadline is in `lead`, each further one `step_ms`
+    /// later. Sets their recipients to `notify`. Returns the first deadline in UTC milliseconds. The programs must be
+    /// running.
     pub fn silence(&mut self, count: u64, notify: &str, lead: Duration, step_ms: i64) -> Result<i64> {
         self.quiet = false;
         self.execute(&format!(
@@ -151,7 +152,7 @@ impl Database {
         Ok(first)
     }
 
-    /// An error unless each of the first `count` jobs, and no other, has one alert.
+    /// Fails unless each of the first `count` jobs has exactly one alert, and no other job has any.
     pub fn has_alerted(&self, count: u64) -> Result<()> {
         let (all, expected) = (
             self.number("SELECT COUNT(*) FROM alerts WHERE app = 'bench'")?,
@@ -166,33 +167,34 @@ impl Database {
         Ok(())
     }
 
-    /// Runs SQL that returns nothing of interest.
+    /// Runs SQL and ignores its result.
     pub fn execute(&self, sql: &str) -> Result<()> {
         self.text(sql).map(drop)
     }
 
-    /// What SQL returns, unaligned: a line for each row, `|` between columns.
+    /// The result of `sql`, unaligned: one line per row, with `
+    /// ` between columns.
     pub fn text(&self, sql: &str) -> Result<String> {
         let mut psql = Command::new(&self.psql);
         psql.args(["-XAtq", "-v", "ON_ERROR_STOP=1", "-c", sql, &self.url]).current_dir("/");
         finish(&mut psql).with_context(|| format!("in: {sql}"))
     }
 
-    /// The one number that SQL returns.
+    /// The single number that `sql` returns.
     pub fn number(&self, sql: &str) -> Result<f64> {
         let text = self.text(sql)?;
         text.parse().with_context(|| format!("{text:?} is no number, in: {sql}"))
     }
 }
 
-/// Sleeps until then, UTC milliseconds; an error where that has been.
+/// Sleeps until `at_ms`, in UTC milliseconds. Fails if that time has passed.
 pub fn sleep_until(at_ms: i64) -> Result<()> {
     let left = u64::try_from(at_ms - now_ms()).context("the preparations took too long")?;
     std::thread::sleep(Duration::from_millis(left));
     Ok(())
 }
 
-/// The present, UTC milliseconds.
+/// The current time in UTC milliseconds.
 pub fn now_ms() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
 }

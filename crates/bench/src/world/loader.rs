@@ -1,20 +1,21 @@
-//! Reservations by the hundred thousand, in SQL. `job-0`, `job-1`, … of the app `bench`, each expected every five minutes
-//! with a minute of grace; the id of `job-N` is N + 1. Their keys stand in no order, as random ones do.
+//! Generates hundreds of thousands of reservations in SQL: `job-0`, `job-1`, … of the app `bench`, each with a period
+//! of five minutes and a grace of one minute. The id of `job-N` is N + 1. Their keys are in no order, like random
+//! ones.
 
 use sha2::{Digest, Sha256};
 
-/// The first so many reservations tell the webhook `hook` about their alerts.
+/// Number of reservations, from the first, that notify the webhook `hook`.
 pub const WITH_HOOK: u64 = 50_000;
-/// The period and the grace of each, ms.
+/// The period of each reservation, in ms.
 pub const PERIOD_MS: i64 = 300_000;
-/// See [`PERIOD_MS`].
+/// The grace of each reservation, in ms.
 pub const GRACE_MS: i64 = 60_000;
 
 const COLUMNS: &str =
     "key, app, component, slug, owner, description, tags, notify, alerters, alert_msg, schedule,
     grace_ms, alert_after, notify_recovery, is_site, created_at, updated_at";
 
-/// The columns of the `n`th reservation from its key on.
+/// The columns of the `n`th reservation, beginning with its key.
 fn columns(now: i64) -> String {
     format!(
         "'bench', 'job-' || n, 'job-' || n, 'ops', 'a job of the benchmark', '[]',
@@ -44,7 +45,7 @@ pub fn postgres_lookup_keys() -> [String; 2] {
     })
 }
 
-/// The same for SQLite, which has no SHA-256, and the states: for the jobs of this range, their numbers.
+/// The lookup keys and the states for SQLite, which has no SHA-256, for the jobs with these numbers.
 pub fn sqlite_lookup_keys_and_states(jobs: std::ops::Range<u64>, now: i64, wake_from: i64) -> String {
     let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     let rows: Vec<String> = jobs
@@ -78,8 +79,7 @@ pub fn postgres_states(now: i64, wake_from: i64) -> String {
     states(NAMES_KEY, "key::uuid", "reservations", now, wake_from)
 }
 
-/// A state for each row of `table`: up, last seen now, and to be looked at again at some time within a period after
-/// `wake_from`.
+/// A state for each row of `table`: up, last checked in at `now`, with wakes spread over a period after `wake_from`.
 fn states(names_key: &str, ping_key: &str, table: &str, now: i64, wake_from: i64) -> String {
     format!(
         "INSERT INTO states (reservation_id, last_checkin_at, last_seen_at, last_source, checkins, checkins_seen, status,

@@ -1,6 +1,6 @@
-//! Where the figures are measured: a private Postgres with a million reservations, and Innkeeper's own programs.
+//! The environment of the measurements: a private Postgres with a million reservations, and Innkeeper's own programs.
 //!
-//! Each part is made when the first figure asks for it, and goes with the [`World`].
+//! Each part is created when a figure first needs it, and is removed with the [`World`].
 
 pub mod cluster;
 pub mod database;
@@ -22,34 +22,34 @@ use cluster::BenchCluster;
 use database::Database;
 use program::Program;
 
-/// How much is measured.
+/// The extent of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Extent {
-    /// Enough to compare.
+    /// Long enough to compare results.
     Full,
-    /// Shorter runs, fewer of them.
+    /// Shorter and fewer measurements.
     Quick,
-    /// As little as shows that every figure measures something.
+    /// As short as possible, to check that every figure measures something.
     Tiny,
 }
 
-/// What the command line says.
+/// The options of the command line.
 #[derive(Debug, Clone)]
 pub struct Conditions {
-    /// How much is measured.
+    /// The extent of the run.
     pub extent: Extent,
-    /// How many reservations are many.
+    /// Number of reservations in the large database.
     pub reservations: u64,
-    /// How many are few.
+    /// Number of reservations in the small database.
     pub few: u64,
-    /// Postgres counts what each statement costs, which costs something itself.
+    /// Whether Postgres counts the cost of each statement, which slows it down.
     pub statements: bool,
-    /// Where Postgres's programs are.
+    /// The directory of Postgres's programs.
     pub postgres: PathBuf,
 }
 
 impl Conditions {
-    /// What is meant for the extent of this run.
+    /// Selects the value for the extent of this run.
     pub fn pick<T>(&self, full: T, quick: T, tiny: T) -> T {
         match self.extent {
             Extent::Full => full,
@@ -58,43 +58,43 @@ impl Conditions {
         }
     }
 
-    /// Seconds of one run of a load generator.
+    /// Duration of one run of a load generator, in seconds.
     pub fn run_seconds(&self) -> u64 {
         self.pick(10, 4, 1)
     }
 
-    /// How often each side of a comparison runs.
+    /// Number of runs of each side of a comparison.
     pub fn rounds(&self) -> usize {
         self.pick(3, 1, 1)
     }
 
-    /// Check-ins a second of so many jobs when each is on time. In a tiny run they are more eager, so that no connection idles.
+    /// Check-ins a second of this many jobs if each is on time. Higher in a tiny run, so that no connection idles.
     pub fn rate_on_time(&self, jobs: u64) -> f64 {
         let on_time = jobs as f64 * 1000.0 / database::PERIOD_MS as f64;
         self.pick(on_time, on_time, on_time.max(200.0))
     }
 }
 
-/// See the module.
+/// The environment of the measurements.
 pub struct World {
-    /// What the command line says.
+    /// The options of the command line.
     pub conditions: Conditions,
     bare: Option<Program>,
     many: Option<Database>,
     few: Option<Database>,
     cluster: Option<BenchCluster>,
-    // Last, so that it is removed when nothing works in it any more.
+    // Dropped last, when no process uses it any more.
     scratch: TempDir,
 }
 
 impl World {
-    /// A world in which there is nothing yet.
+    /// An empty environment.
     pub fn new(conditions: Conditions) -> Result<Self> {
         let scratch = TempDir::with_prefix("innkeeper-bench-").context("no temporary directory")?;
         Ok(Self { conditions, bare: None, many: None, few: None, cluster: None, scratch })
     }
 
-    /// A directory for what goes with the world.
+    /// A directory that is removed with the environment.
     pub fn scratch(&self) -> &Path {
         self.scratch.path()
     }
@@ -107,12 +107,12 @@ impl World {
         self.cluster.as_ref().context("just made")
     }
 
-    /// The Postgres server, where it is known to run.
+    /// The Postgres server; fails if it was not started.
     pub fn running_cluster(&self) -> Result<&BenchCluster> {
         self.cluster.as_ref().context("Postgres has not been started")
     }
 
-    /// What Postgres is set to; a word where no figure needed it.
+    /// The settings of Postgres, or a note if no figure has started it.
     pub fn settings_if_started(&self) -> Result<String> {
         self.cluster.as_ref().map_or_else(|| Ok("no Postgres".to_owned()), BenchCluster::settings)
     }
@@ -126,7 +126,7 @@ impl World {
         self.many.as_mut().context("just made")
     }
 
-    /// A copy of the database with many reservations, as it is now, for a figure that changes more than what it begins with.
+    /// A copy of the large database in its current state, for a figure whose changes cannot be reset.
     pub fn copy_of_many(&mut self, name: &str) -> Result<Database> {
         self.many()?;
         self.many.as_ref().context("just made")?.copy(self.running_cluster()?, name)

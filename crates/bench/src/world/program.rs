@@ -1,4 +1,4 @@
-//! A running program of this build: Innkeeper's, or one of the benchmark's.
+//! A running program of this build: one of Innkeeper's or of the benchmark's.
 
 use std::fs::File;
 use std::net::SocketAddr;
@@ -12,10 +12,10 @@ use tempfile::TempDir;
 
 use super::usage::Usage;
 
-/// How long it may take to do what is waited for.
+/// Longest wait for something that the program should do.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// See the module. It has a directory of its own and is killed when dropped.
+/// A running program in a directory of its own. Killed when dropped.
 pub struct Program {
     name: String,
     child: Child,
@@ -48,7 +48,7 @@ impl Program {
         std::fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
     }
 
-    /// The address it listens on, once it does.
+    /// The address on which it listens. Waits until it does.
     pub fn address(&self) -> Result<SocketAddr> {
         self.wait_for("listening on http://", |log| {
             let (_, rest) = log.split_once("listening on http://")?;
@@ -56,7 +56,7 @@ impl Program {
         })
     }
 
-    /// Waits until its log has `text`.
+    /// Waits until its log contains `text`.
     pub fn wait_for_log(&self, text: &str) -> Result<()> {
         self.wait_for(text, |log| log.contains(text).then_some(()))
     }
@@ -74,12 +74,12 @@ impl Program {
         }
     }
 
-    /// What it has used so far.
+    /// The resources that it has used so far.
     pub fn usage(&self) -> Result<Usage> {
         Usage::of(self.child.id())
     }
 
-    /// What its log complains of, in short; that a job is overdue is no complaint.
+    /// A summary of the warnings and errors in its log, except reports of overdue jobs.
     fn complaint(&self) -> Option<String> {
         let log = self.log();
         let complains = |line: &&str| {
@@ -101,15 +101,15 @@ impl Drop for Program {
     }
 }
 
-/// What the programs complained of that have ended, until it is taken.
+/// The complaints of programs that have ended, until they are taken.
 static COMPLAINTS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
-/// What the programs complained of that have ended since this was asked last.
+/// The complaints of programs that have ended since the last call.
 pub fn take_complaints() -> Vec<String> {
     COMPLAINTS.lock().map(|mut all| std::mem::take(&mut *all)).unwrap_or_default()
 }
 
-/// Where a program of this build lies.
+/// The path of a program of this build.
 pub fn path_of(name: &str) -> Result<PathBuf> {
     let own = std::env::current_exe()?;
     let path = own.with_file_name(name);
@@ -117,7 +117,7 @@ pub fn path_of(name: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// The configuration of a program over this database, listening on any free port of this machine. `more` is TOML at its end.
+/// The configuration of a program with this database and free ports. `more` is TOML that is appended.
 pub fn config(database_url: &str, more: &str) -> String {
     format!(
         "operator = [\"log\"]\n\n[database]\nurl = \"{database_url}\"\n\n[ingest]\nlisten = \"127.0.0.1:0\"\n\n{more}"

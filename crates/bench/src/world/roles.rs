@@ -1,5 +1,5 @@
-//! Every role of Innkeeper at work, as in an installation: a sweeper without an ingest node rightly concludes nothing, so a figure
-//! begins when both are seen to do what they have to, and check-ins can be recorded.
+//! All roles of Innkeeper, running as in an installation. A sweeper without an ingest node draws no conclusions.
+//! Therefore a figure begins only when all duties are done and check-ins can be recorded.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -11,24 +11,24 @@ use serde::Deserialize;
 use super::database::Database;
 use super::program::{Program, config};
 
-/// How long the roles may take until they work.
+/// Time limit until the roles are ready.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Where web listens; ingest's address is in every configuration.
+/// The address of web. That of ingest is in every configuration.
 const WEB: &str = "[web]\nlisten = \"127.0.0.1:0\"\n";
 
 /// An ingest node, a sweeper and a web process over one database. Killed when dropped.
 pub struct Roles {
-    /// Takes check-ins.
+    /// Accepts check-ins.
     pub ingest: Program,
-    /// Finds what is overdue, and tells.
+    /// Finds overdue jobs and sends messages.
     pub sweeper: Program,
-    /// Shows it.
+    /// Serves the pages.
     pub web: Program,
 }
 
 impl Roles {
-    /// Starts all three over a database that has just [begun](Database::begin), and returns when they are at work. `more` is TOML at
-    /// the end of their configuration.
+    /// Starts all roles with a database that was just [reset](Database::begin), and waits until they are ready.
+    /// `more` is TOML that is appended to their configuration.
     pub fn start(database: &Database, more: &str) -> Result<Self> {
         let config = config(database.url(), &format!("{WEB}{more}"));
         let start = |role| Program::start(role, &config, &[]);
@@ -37,7 +37,7 @@ impl Roles {
         Ok(roles)
     }
 
-    /// The same result; an error says as well how the roles are, which may be its cause.
+    /// Adds the state of the roles to an error, because it may be the cause.
     pub fn explain<T>(&self, result: Result<T>) -> Result<T> {
         let Err(error) = result else { return result };
         let missing = Nodes::of(self.web.address()?)?.missing();
@@ -45,14 +45,16 @@ impl Roles {
     }
 }
 
-/// The standalone program, which has every role, over this address. `more` is TOML at the end of its configuration.
+/// Starts the standalone program, which has all roles, with this database. `more` is TOML that is appended to its
+/// configuration.
 pub fn start_standalone(url: &str, more: &str) -> Result<Program> {
     let innkeeper = Program::start("innkeeper", &config(url, more), &[])?;
     settled(innkeeper.address()?)?;
     Ok(innkeeper)
 }
 
-/// Waits until every duty is done, and check-ins can be recorded and could be all the time, by the word of the process at `address`.
+/// Waits until the process at `address` reports that every duty is done, and that check-ins can be recorded without a
+/// gap.
 fn settled(address: SocketAddr) -> Result<()> {
     let end = Instant::now() + PATIENCE;
     loop {
@@ -65,7 +67,7 @@ fn settled(address: SocketAddr) -> Result<()> {
     }
 }
 
-/// What `GET /nodes` says.
+/// The response of `GET /nodes`.
 #[derive(Debug, Deserialize)]
 struct Nodes {
     duties: Vec<Duty>,
@@ -90,7 +92,7 @@ impl Nodes {
         serde_json::from_str(&answer.body).with_context(|| format!("/nodes answered {answer:?}"))
     }
 
-    /// What is not yet as it should be.
+    /// What is not ready yet.
     fn missing(&self) -> Option<String> {
         let done = |name: &&str| self.duties.iter().any(|duty| duty.name == *name && duty.done);
         match ["ingest", "sweeper", "web"].into_iter().find(|name| !done(name)) {

@@ -1,4 +1,4 @@
-//! Whether what the loader made is what the store makes: a reservation made by the store stands in the same tables.
+//! Checks that the loader fills the same tables as the store does for a new reservation.
 
 use anyhow::{Context, Result, ensure};
 use chrono::TimeDelta;
@@ -8,8 +8,8 @@ use innkeeper_core::schedule::Schedule;
 use innkeeper_core::{Clock, SystemClock};
 use innkeeper_store::{Actor, Reserved, Store};
 
-/// An error if the reservation 1, which was loaded, has not as many rows as a new one in each of `tables`, those that refer to
-/// reservations. `number` answers SQL.
+/// Fails if the loaded reservation 1 has another number of rows than a new one in any of `tables`, which must be
+/// those that refer to reservations. `number` runs SQL.
 pub fn resembles(store: &Store, tables: &[String], number: impl Fn(&str) -> Result<f64>) -> Result<()> {
     ensure!(!tables.is_empty(), "no table refers to reservations");
     let app = AppName::parse("bench")?;

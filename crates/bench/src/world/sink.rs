@@ -1,4 +1,4 @@
-//! The webhook sink as the figures see it.
+//! The webhook sink, as the figures use it.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::program::Program;
 use crate::table::median;
 
-/// An alert that reached the sink.
+/// An alert that the sink has received.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Receipt {
     /// `job-7`.
@@ -27,17 +27,17 @@ pub struct Sink {
 }
 
 impl Sink {
-    /// Starts it.
+    /// Starts the sink.
     pub fn start() -> Result<Self> {
         Ok(Self { program: Program::start("bench-sink", "", &[])?, client: Client::default() })
     }
 
-    /// The configuration of the alerter `hook` that leads to it.
+    /// The configuration of the alerter `hook` that sends to the sink.
     pub fn alerter(&self) -> Result<String> {
         Ok(format!("[alerter.hook]\nkind = \"webhook\"\nurl = \"{}\"\n", self.url("/hook")?))
     }
 
-    /// Waits until `count` alerts have come, at most `patience`; returns all that have.
+    /// Waits until `count` alerts have arrived, at most for `patience`. Returns all that have arrived.
     pub fn wait_for(&self, count: usize, patience: Duration) -> Result<Vec<Receipt>> {
         let end = Instant::now() + patience;
         let url = self.url("/count")?;
@@ -52,8 +52,8 @@ impl Sink {
     }
 }
 
-/// How long after its deadline each of the first `jobs` jobs was told of, ms, sorted. An error if one was not told of, or twice, or
-/// any other was: then nothing has been measured.
+/// The delay in ms between the deadline of each of the first `jobs` jobs and its alert, sorted. Fails if a job has no
+/// alert or two, or if another job has one, because the measurement would be meaningless.
 pub fn delays(receipts: &[Receipt], jobs: u64, deadline: impl Fn(u64) -> i64) -> Result<Vec<f64>> {
     let mut told = vec![false; jobs as usize];
     let mut delays = Vec::with_capacity(receipts.len());
@@ -68,7 +68,7 @@ pub fn delays(receipts: &[Receipt], jobs: u64, deadline: impl Fn(u64) -> i64) ->
     Ok(delays)
 }
 
-/// The delay that this share (0.99) of the sorted `delays` did not exceed.
+/// The quantile `share` (such as 0.99) of the sorted `delays`.
 pub fn quantile(delays: &[f64], share: f64) -> f64 {
     if share == 0.5 {
         return median(delays.iter().copied());

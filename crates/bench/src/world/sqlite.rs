@@ -6,13 +6,13 @@ use innkeeper_testing::database::TestDatabase;
 use super::database::now_ms;
 use super::{loader, sample};
 
-/// See the module. Removed when dropped.
+/// A loaded SQLite file. Removed when dropped.
 pub struct Sqlite {
     database: TestDatabase,
 }
 
 impl Sqlite {
-    /// Makes the file and loads it; nothing is due for a day.
+    /// Creates and loads the file. Nothing is due for a day.
     pub fn load(reservations: u64) -> Result<Self> {
         eprintln!("loading {reservations} reservations into SQLite");
         let database = TestDatabase::sqlite();
@@ -38,12 +38,12 @@ impl Sqlite {
         Ok(Self { database })
     }
 
-    /// Runs SQL that returns nothing of interest.
+    /// Runs SQL and ignores its result.
     pub fn execute(&self, sql: &str) {
         self.database.execute(sql);
     }
 
-    /// How many check-ins of this job are recorded, starts and ends.
+    /// Number of recorded check-ins of this job, including starts.
     pub fn checkins_of(&self, component: &str) -> Result<i64> {
         let sql = format!(
             "SELECT states.checkins FROM states JOIN reservations ON reservations.id = states.reservation_id
@@ -52,7 +52,7 @@ impl Sqlite {
         self.database.number(&sql).context("there is no such job")
     }
 
-    /// How many check-ins of this app's jobs are recorded.
+    /// Number of recorded check-ins of this app's jobs.
     pub fn checkins_in(&self, app: &str) -> Result<i64> {
         let sql = format!(
             "SELECT coalesce(sum(states.checkins), 0)
@@ -62,13 +62,13 @@ impl Sqlite {
         self.database.number(&sql).context("a sum is a number")
     }
 
-    /// How many jobs this app has.
+    /// Number of this app's reservations.
     pub fn reservations_of(&self, app: &str) -> Result<i64> {
         let sql = format!("SELECT count(*) FROM reservations WHERE app = '{app}'");
         self.database.number(&sql).context("a count is a number")
     }
 
-    /// Its address, as `database.url` takes it.
+    /// The URL, for `database.url`.
     pub fn url(&self) -> &str {
         self.database.url()
     }

@@ -1,4 +1,4 @@
-//! A proxy that speaks TLS in front of a program, as one stands before it in life.
+//! A TLS proxy in front of a program, as in a real installation.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -13,21 +13,21 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use crate::http::{whole_answer, whole_request};
 
-/// Where Debian keeps the authorities that a machine trusts.
+/// The trusted authorities in Debian.
 const AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
-/// No answer takes longer.
+/// Timeout of a response.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// See the module. It goes on until the benchmark ends.
+/// A TLS proxy that runs until the benchmark ends.
 pub struct TlsFront {
-    /// Where it listens, as `localhost`.
+    /// The address on which it listens, as `localhost`.
     pub address: SocketAddr,
-    /// The authorities of this machine, and the proxy's own.
+    /// A file with the authorities of this machine and the proxy's own.
     pub authorities: PathBuf,
 }
 
 impl TlsFront {
-    /// One before `behind`, whose authorities are kept in `scratch`.
+    /// Starts a proxy in front of `behind`. The file with its authorities is written to `scratch`.
     pub fn start(behind: SocketAddr, scratch: &Path) -> Result<Self> {
         let mut ours = CertificateParams::new(Vec::new())?;
         ours.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -56,7 +56,7 @@ impl TlsFront {
     }
 }
 
-/// Passes requests on until the client goes.
+/// Forwards requests until the client closes the connection.
 fn pass_on(connection: TcpStream, config: Arc<ServerConfig>, behind: SocketAddr) -> Result<()> {
     connection.set_nodelay(true)?;
     let mut client = StreamOwned::new(ServerConnection::new(config)?, connection);

@@ -1,26 +1,26 @@
-//! What a process has used, as the system counts it.
+//! The resources that a process has used, as the system counts them.
 
 use std::time::Instant;
 
 use anyhow::{Context, Result};
 use innkeeper_testing::process::stat;
 
-/// See the module.
+/// The resources that a process has used.
 #[derive(Debug, Clone, Copy)]
 pub struct Usage {
     at: Instant,
     cpu_s: f64,
-    /// The most memory it has had, MB.
+    /// Peak memory, in MB.
     pub peak_rss_mb: f64,
-    /// The memory it has, MB.
+    /// Current memory, in MB.
     pub rss_mb: f64,
 }
 
-/// The kernel's unit of processor time in /proc, on every Linux that runs here.
+/// The unit of processor time in /proc. It is the same on all Linux systems that are supported.
 const TICKS_PER_SECOND: f64 = 100.0;
 
 impl Usage {
-    /// Of the process `pid`, all its threads.
+    /// The usage of the process `pid` with all its threads.
     pub fn of(pid: u32) -> Result<Self> {
         let read = |file: &str| {
             std::fs::read_to_string(format!("/proc/{pid}/{file}"))
@@ -40,7 +40,7 @@ impl Usage {
         })
     }
 
-    /// The share of one core that was used since `before`, in percent.
+    /// Use of one core since `before`, in percent.
     pub fn cpu_percent_since(&self, before: &Self) -> f64 {
         let wall = (self.at - before.at).as_secs_f64();
         100.0 * (self.cpu_s - before.cpu_s) / wall.max(0.001)

@@ -1,14 +1,14 @@
-//! A lock that a test holds, so that a process under test has to wait for just as long as the test wants.
+//! Locks that a test holds, so that a process under test must wait.
 
 use super::{Place, Plain, TestDatabase};
 
-/// Nobody else writes to the table while this lives.
+/// While this value exists, nobody else can write to the table.
 pub struct HeldLock {
     connection: Plain,
 }
 
 impl HeldLock {
-    /// Does this, and gives the lock back.
+    /// Runs `sql` and releases the lock.
     pub fn finish(mut self, sql: &str) {
         let sql = format!("{sql}; COMMIT");
         self.connection.batch_execute(&sql).unwrap_or_else(|error| panic!("{error}, in: {sql}"));
@@ -16,12 +16,12 @@ impl HeldLock {
 }
 
 impl TestDatabase {
-    /// Locks `table` against every writer (SQLite: the whole database). Readers go on.
+    /// Locks `table` against writers (with SQLite, the whole database). Readers are not blocked.
     pub fn hold(&self, table: &str) -> HeldLock {
         self.held(&format!("LOCK TABLE {table} IN EXCLUSIVE MODE"))
     }
 
-    /// Locks every row that `table` has now (SQLite: the whole database).
+    /// Locks all existing rows of `table` (with SQLite, the whole database).
     pub fn hold_rows(&self, table: &str) -> HeldLock {
         self.held(&format!("SELECT 1 FROM {table} FOR UPDATE"))
     }
@@ -33,7 +33,7 @@ impl TestDatabase {
             Place::Sqlite(_) => "BEGIN IMMEDIATE".to_owned(),
         };
         connection.batch_execute(&lock).unwrap_or_else(|error| panic!("{error}, in: {lock}"));
-        // Its end closes the connection, and that gives the lock back.
+        // Dropping the connection releases the lock.
         HeldLock { connection }
     }
 }

@@ -1,4 +1,4 @@
-//! Another role of the Postgres server, whose rights a test takes away and gives back.
+//! A Postgres role whose permissions a test can revoke and grant.
 
 use diesel::PgConnection;
 use diesel::connection::{Connection as _, SimpleConnection as _};
@@ -6,14 +6,14 @@ use uuid::Uuid;
 
 use super::TestDatabase;
 
-/// May read and write every table of the database until a test revokes something. Gone when dropped, before the database is.
+/// A role that may read and write every table until a test revokes a permission. Dropped before the database is.
 pub struct DatabaseRole<'a> {
     database: &'a TestDatabase,
     name: String,
 }
 
 impl TestDatabase {
-    /// A role of its own; the tables have to be there. Postgres alone has roles.
+    /// Creates a role. The tables must exist. Only for Postgres.
     pub fn role(&self) -> DatabaseRole<'_> {
         let name = format!("innkeeper_test_{}", Uuid::new_v4().simple());
         self.execute(&format!(
@@ -27,18 +27,18 @@ impl TestDatabase {
 }
 
 impl DatabaseRole<'_> {
-    /// The database's address for this role.
+    /// The database's URL for this role.
     pub fn url(&self) -> String {
         let (_, place) = self.database.url().split_once('@').expect("an address with a user");
         format!("postgres://{}@{place}", self.name)
     }
 
-    /// Takes a right away: `INSERT ON checkins`.
+    /// Revokes a permission, such as `INSERT ON checkins`.
     pub fn revoke(&self, right: &str) {
         self.database.execute(&format!("REVOKE {right} FROM {}", self.name));
     }
 
-    /// Gives it back.
+    /// Grants a permission.
     pub fn grant(&self, right: &str) {
         self.database.execute(&format!("GRANT {right} TO {}", self.name));
     }
@@ -46,7 +46,7 @@ impl DatabaseRole<'_> {
 
 impl Drop for DatabaseRole<'_> {
     fn drop(&mut self) {
-        // No panic here: it would hide the one that ended the test.
+        // No panic here, because it would hide the panic that ended the test.
         let gone = PgConnection::establish(self.database.url()).map_err(|error| error.to_string()).and_then(
             |mut connection| {
                 let all = format!("DROP OWNED BY {0}; DROP ROLE {0}", self.name);

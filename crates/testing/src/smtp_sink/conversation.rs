@@ -1,4 +1,4 @@
-//! The server's half of one conversation.
+//! The server side of an SMTP conversation.
 
 use std::collections::VecDeque;
 use std::io::{self, BufRead, BufReader, Write};
@@ -13,7 +13,7 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use super::{Encryption, ReceivedMail, Reply, Shared, Step};
 use crate::tcp_server::{Stream, hang, locked};
 
-/// The end of a conversation that is not an error.
+/// The end of a conversation without an error.
 enum Ended {
     Closed,
     StartTls,
@@ -183,7 +183,7 @@ impl Conversation<'_> {
         }
     }
 
-    /// Whether the conversation goes on as usual at this step; if not, what was told has been done.
+    /// Whether the conversation continues normally at this step. Otherwise the test's reply was carried out.
     fn takes(&mut self, step: Step) -> io::Result<bool> {
         match self.reply(step) {
             None => Ok(true),
@@ -230,7 +230,7 @@ impl Conversation<'_> {
         Ok((self.stream.read_line(&mut line)? > 0).then(|| line.trim_end().to_owned()))
     }
 
-    /// Says `line`, and with it what is injected at this step.
+    /// Sends `line`, together with what is injected at this step.
     fn say_and_more(&mut self, step: Step, line: &str) -> io::Result<()> {
         let injected = locked(&self.shared.state).injected.clone();
         let more = injected.filter(|(at, _)| *at == step && !self.encrypted).map(|(_, text)| text);
@@ -246,7 +246,7 @@ impl Conversation<'_> {
     }
 }
 
-/// What stands between `<` and `>`.
+/// The text between `<` and `>`.
 fn address(line: &str) -> String {
     let inner = line.split_once('<').and_then(|(_, rest)| rest.split_once('>'));
     inner.map_or("", |(address, _)| address).to_owned()

@@ -124,7 +124,7 @@ fn field(low: u32, high: u32) -> impl Strategy<Value = String> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
-    /// The minutes in which cron would run the line are those in which the core expects it.
+    /// `core` expects exactly the minutes in which cron would run the line.
     #[test]
     fn the_core_expects_what_cron_runs(
         text in (field(0, 59), field(0, 23), field(1, 31), field(1, 12), field(0, 7))
@@ -138,7 +138,7 @@ proptest! {
             times.matches(at.minute(), at.hour(), at.day(), at.month(), at.weekday().num_days_from_sunday())
         };
         let written = times.expression().unwrap().text;
-        // Only the 30th of February and the like.
+        // Only impossible dates such as the 30th of February have no schedule.
         let Ok(schedule) = Schedule::cron(&written, "UTC") else { return Ok(()) };
         let mut at = DateTime::from_timestamp(from - from % 60, 0).unwrap();
         let mut expected = schedule.following(at).unwrap();
@@ -149,7 +149,7 @@ proptest! {
                 expected = schedule.following(at).unwrap();
             }
         }
-        // And the one after that, however far it is.
+        // The next expected instant must be right as well, however far away it is.
         prop_assert!(runs(expected));
     }
 }

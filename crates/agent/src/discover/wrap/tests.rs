@@ -64,7 +64,7 @@ fn a_line_stays_within_what_cron_takes() {
     let problem = wrap(&fits(999 - overhead)).unwrap_err();
     assert!(problem.contains("999 bytes"), "{problem}");
     wrapping("/bin/sh").wrap(fits(998 - overhead).as_bytes(), 1, false).unwrap_err();
-    // Cronie's takes more, as such a line shows.
+    // The line shows that it is cronie's, which accepts longer commands.
     wrapping("/bin/sh").wrap(fits(999 - overhead).as_bytes(), 0, true).unwrap_err();
     wrapping("/bin/sh").wrap(fits(2000).as_bytes(), 0, true).unwrap();
 }

@@ -1,4 +1,4 @@
-//! What a run's reporter sends: the reservation, the start, and the end with what else waits.
+//! What the reporter of a run sends: the reservation, the start, and the end together with the waiting entries.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
@@ -17,7 +17,7 @@ use crate::sender::{
 use crate::spool::{Destination, Name, SpoolEntry};
 
 impl Shared {
-    /// Makes the reservation, or changes it, where its terms are new.
+    /// Makes or changes the reservation if its terms are new.
     pub(super) fn reserve(&self, setup: &Setup) {
         let Ok(api) = &setup.api else { return };
         if let (Some(terms), Destination::Server(server)) = (&self.facts.terms, &self.facts.destination) {
@@ -42,7 +42,7 @@ impl Shared {
         }
     }
 
-    /// Sends an entry by itself.
+    /// Sends one entry directly, without the spool.
     pub(super) fn send(
         &self,
         setup: &Setup,
@@ -66,7 +66,7 @@ impl Shared {
         if let (Some(terms), Destination::Server(server)) = (&entry.terms, &entry.destination)
             && delivered.outcomes.contains(&ReportOutcome::Unknown)
         {
-            // It was checked out since, or this server is another one.
+            // The reservation was checked out since, or the server is a different one.
             reserve(api, server.as_deref(), terms, left())?.notes().for_each(logbook::note);
             delivered = deliver(api, &entry.destination, &reports, left())?;
         }
@@ -78,14 +78,14 @@ impl Shared {
         Ok(())
     }
 
-    /// Sends the run's end, after what else lies in the spool.
+    /// Sends the end of the run, after the other entries of the spool.
     pub(super) fn last(&self, setup: &Setup, entry: &SpoolEntry) {
         let Ok(api) = &setup.api else { return };
         let until = Instant::now() + setup.delay;
         let left = || until.saturating_duration_since(Instant::now());
         let is_first = setup.disk.as_ref().is_none_or(|disk| !self.has_others(disk));
         let sent = is_first.then(|| self.send(setup, entry, left()));
-        // Also where it was sent: what is being written is removed only when it is there.
+        // Wait even if the entry was sent: the file in the spool can be removed only after it was written.
         let name = self.wait_until_kept();
         let sender = setup.disk.as_ref().map(|Disk { state, spool, .. }| ReportSender { spool, api, state });
         let again = match (sent, &sender, &name) {
@@ -93,7 +93,7 @@ impl Shared {
             (Some(Ok(())), ..) => return,
             (Some(Err(trouble)), ..) if trouble.may_pass_soon() => 1,
             (Some(Err(trouble)), Some(sender), Some(_)) if is_final(&trouble) => {
-                // It leaves the spool by that.
+                // The pass removes the rejected entry from the spool.
                 if let Some(_turn) = sender.turn(until, || false) {
                     sender.pass_of(&entry.destination, until);
                 }
@@ -104,7 +104,7 @@ impl Shared {
         };
         for n in 0..again {
             if n > 0 || again == 1 {
-                // A server that is being restarted is back in a moment.
+                // A server that is restarting is back in a moment.
                 thread::sleep(SPREAD / 8 + jitter(SPREAD / 4));
             }
             let trouble = match (&sender, &name) {
@@ -121,14 +121,14 @@ impl Shared {
         }
     }
 
-    /// Whether entries of other runs wait for the same destination: they go first.
+    /// Whether entries of other runs wait for the same destination. Those are sent first.
     fn has_others(&self, disk: &Disk) -> bool {
         let goes_first =
             |name: &Name| name.goes_to(&self.facts.destination) && !name.is_about(self.facts.run);
         disk.spool.list().is_ok_and(|names| names.iter().any(goes_first))
     }
 
-    /// Sends what waits for other destinations, beside all else: nothing waits for it.
+    /// Sends the entries for other destinations in a thread that nothing waits for.
     pub(super) fn send_others(self: &Arc<Self>, setup: &Arc<Setup>) {
         let (shared, setup) = (Arc::clone(self), Arc::clone(setup));
         let send = move || {
@@ -140,7 +140,7 @@ impl Shared {
                 sender.pass_of_others(own, Instant::now() + PATIENCE);
             }
         };
-        // Without a thread for it, the next one does it.
+        // If no thread can be started, the next run sends them.
         drop(thread::Builder::new().spawn(send));
     }
 

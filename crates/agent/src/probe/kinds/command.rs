@@ -1,5 +1,5 @@
-//! `command`: any program that behaves as monitoring plugins do: exit status 0 to 3, a first line, more
-//! lines, performance data.
+//! `command`: runs a program that follows the conventions of monitoring plugins: exit status 0 to 3, a first line,
+//! further lines, and performance data.
 
 use std::process::Command as Program;
 
@@ -13,15 +13,15 @@ use crate::probe::perfdata;
 use crate::probe::program::{self, Finished, ProgramEnd};
 use crate::probe::read;
 
-/// The most words of a command.
+/// Most words of a command.
 const MOST_WORDS: usize = 1000;
 
-/// A program and its arguments. `{target}` in them is the target.
+/// A program and its arguments. `{target}` in an argument is replaced by the target.
 #[derive(Debug)]
 pub(crate) struct Command {
     words: Vec<String>,
     directory: Option<String>,
-    /// The most bytes that are kept of its output.
+    /// Most bytes of output that are kept.
     output_limit: usize,
 }
 
@@ -78,7 +78,8 @@ impl Check for Command {
             return Err(Failure::unknown("there is no command"));
         };
         let mut command = Program::new(program);
-        // A script finds the target in its environment: put into its text it would be a part of the program.
+        // A script gets the target only in its environment. Inserted into the script's text, the target would become
+        // code.
         let is_script = program == "/bin/sh" && arguments.first().is_some_and(|word| word == "-c");
         let filled = |word: &String| if is_script { word.clone() } else { word.replace("{target}", target) };
         command.args(arguments.iter().map(filled)).env("TARGET", target);
@@ -88,7 +89,7 @@ impl Check for Command {
     }
 }
 
-/// What a plugin's end says. The exit status alone decides; words in its text do not.
+/// The outcome of a plugin. Only its exit status decides, not the words in its output.
 pub(crate) fn judged(finished: &Finished, attempt: &ProbeAttempt) -> ProbeOutcome {
     let (status, told) = match finished.ended {
         ProgramEnd::Exit(0) => (ProbeStatus::Ok, None),
@@ -116,7 +117,7 @@ pub(crate) fn judged(finished: &Finished, attempt: &ProbeAttempt) -> ProbeOutcom
     };
     let (stdout, stderr) = (finished.stdout.text(), finished.stderr.text());
     let is_silent = stdout.trim().is_empty();
-    // Only stdout counts; where there is none, stderr says what went wrong.
+    // Only stdout is parsed. If it is empty, stderr is shown instead, without figures.
     let parsed = match is_silent {
         true => perfdata::PluginOutput { figures: Vec::new(), ..perfdata::parse(&stderr.replace('|', "¦")) },
         false => perfdata::parse(&stdout),

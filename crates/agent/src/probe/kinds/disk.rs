@@ -1,4 +1,4 @@
-//! `disk`: a file system has enough free space and inodes.
+//! `disk`: checks that a file system has enough free space and inodes.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -13,7 +13,7 @@ use crate::probe::attempt::{ProbeAttempt, plain_error};
 use crate::probe::outcome::{Failure, ProbeOutcome, ProbeStatus};
 use crate::probe::read;
 
-/// How much has to be free.
+/// The least that must be free.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Least {
     Percent(f64),
@@ -56,14 +56,14 @@ fn percent(free: u64, total: u64) -> f64 {
     if total == 0 { 100.0 } else { free as f64 * 100.0 / total as f64 }
 }
 
-/// Looks at the file system that a path lies on.
+/// Checks the file system that contains a path.
 #[derive(Debug)]
 pub(crate) struct Disk {
     warn_free: Option<Least>,
     min_free: Option<Least>,
     warn_inodes: Option<Least>,
     min_inodes: Option<Least>,
-    /// Whether a file system has to be mounted at exactly this path.
+    /// Whether a file system must be mounted at exactly this path.
     mounted: bool,
 }
 
@@ -81,7 +81,8 @@ impl Disk {
     }
 
     fn judge(&self, path: &str, found: &StatVfs) -> ProbeOutcome {
-        // What an ordinary user may use, as df counts it; the total without what is kept for root.
+        // Free space as an ordinary user can use it, like `df`. The total excludes the blocks that are reserved for
+        // root.
         let unit = found.f_frsize;
         let free = found.f_bavail.saturating_mul(unit);
         let used = found.f_blocks.saturating_sub(found.f_bfree).saturating_mul(unit);
@@ -95,7 +96,7 @@ impl Disk {
         check(&mut outcome, "space", (self.warn_free, self.min_free), (free, total), read::in_bytes);
         outcome =
             outcome.figure("free_bytes", free as f64, "B").figure("free_percent", rounded(free_percent), "%");
-        // Some file systems (btrfs, many over the network) count no inodes.
+        // Some file systems (btrfs, many network file systems) do not count inodes.
         if found.f_files == 0 {
             return outcome;
         }

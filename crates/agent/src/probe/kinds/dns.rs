@@ -1,5 +1,5 @@
-//! `dns`: a resolver or name server gives the right answer. It is asked by this program itself, not by the
-//! system's resolver.
+//! `dns`: checks that a resolver or name server returns the right records. The agent sends the query itself and does
+//! not use the system's resolver library.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -16,7 +16,7 @@ use crate::probe::read as keys;
 use crate::probe::resolve::resolve;
 use crate::probe::tls::Trust;
 
-/// Where the system's resolvers are named.
+/// The file that lists the system's resolvers.
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 
 const RECORDS: [(&str, TYPE); 13] = [
@@ -52,16 +52,16 @@ enum Transport {
     Tls,
 }
 
-/// Asks for records of a name.
+/// Queries the records of a name.
 #[derive(Debug)]
 pub(crate) struct Dns {
     record: (&'static str, TYPE),
-    /// Answers that there have to be.
+    /// Records that the response must contain.
     expect: Vec<String>,
-    /// Whether there may be no others.
+    /// Whether the response must contain no others.
     only: bool,
     rcodes: Vec<RCODE>,
-    /// Who is asked; none for the system's resolvers.
+    /// The server to query; none for the system's resolvers.
     resolver: Option<(String, u16)>,
     transport: Transport,
     recursion: bool,
@@ -103,7 +103,7 @@ impl Dns {
         }
     }
 
-    /// The question in the format of messages, and its number.
+    /// The query as a DNS message, and its id.
     fn question(&self, name: &str) -> Result<(u16, Vec<u8>), Failure> {
         let mut id = [0; 2];
         getrandom::fill(&mut id).map_err(|error| Failure::unknown(format!("no random numbers: {error}")))?;
@@ -131,7 +131,7 @@ impl Dns {
             let answer =
                 attempt.phase(Phase::FirstByte, &limits, |bound| over_udp(server, id, question, bound))?;
             let is_cut = Packet::parse(&answer).is_ok_and(|packet| packet.has_flags(PacketFlag::TRUNCATION));
-            // The two bits of a header that does not parse otherwise say the same.
+            // A message that cannot be parsed may still have the flag for truncation in its header.
             if !is_cut && answer.get(2).is_none_or(|flags| flags & 2 == 0) {
                 return Ok(answer);
             }
@@ -256,7 +256,7 @@ impl Check for Dns {
         let whole = attempt.whole();
         let count = servers.len();
         for (at, server) in servers.into_iter().enumerate() {
-            // One that is silent leaves time for the next.
+            // The time is shared, so that a server that does not respond leaves some for the next.
             let mut one = attempt.clone();
             if let Ok(left) = whole.left() {
                 let share = left / u32::try_from(count - at).unwrap_or(1).max(1);
@@ -279,7 +279,7 @@ impl Check for Dns {
     }
 }
 
-/// The name by which the records of an address are asked for; none for what is no address.
+/// The name for the reverse lookup of an address; none if `target` is not an address.
 fn reverse(target: &str) -> Option<String> {
     match target.parse::<IpAddr>().ok()? {
         IpAddr::V4(address) => {
@@ -293,12 +293,12 @@ fn reverse(target: &str) -> Option<String> {
     }
 }
 
-/// The resolvers of `resolv.conf`.
+/// The addresses of the name servers in the text of `resolv.conf`.
 fn name_servers(text: &str) -> Vec<IpAddr> {
     let lines = text.lines().map(str::split_whitespace);
     let named =
         lines.filter_map(|mut words| (words.next() == Some("nameserver")).then(|| words.next()).flatten());
-    // An address may have its interface behind it (`fe80::1%eth0`); without it there is no way there.
+    // An address with an interface (`fe80::1%eth0`) is skipped: it cannot be reached without the interface.
     named.filter_map(|address| address.parse().ok()).collect()
 }
 

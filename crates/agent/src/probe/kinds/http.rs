@@ -1,4 +1,4 @@
-//! `http`: a web server answers as it should. Each run makes connections of its own.
+//! `http`: checks that a web server responds as expected. Each run opens new connections.
 
 use innkeeper_core::secret::Secret;
 use innkeeper_settings::Section;
@@ -19,7 +19,7 @@ use crate::probe::read;
 use crate::probe::tls::lifetime::{self, Thresholds};
 use crate::probe::tls::{Trust, facts::CertificateFacts};
 
-/// Asks a web server.
+/// Sends requests to a web server.
 #[derive(Debug)]
 pub(crate) struct Http {
     method: Method,
@@ -33,7 +33,7 @@ pub(crate) struct Http {
     proxy: Option<Proxy>,
     trust: Trust,
     thresholds: Thresholds,
-    /// Whether the end of certificates counts.
+    /// Whether the remaining lifetime of the certificates is checked.
     expiry: bool,
 }
 
@@ -73,7 +73,7 @@ impl Http {
         }
     }
 
-    /// One request and its answer, and the certificates that were seen on the way.
+    /// Sends one request. Returns the response and the certificates that the server showed.
     fn hop(
         &self,
         url: &Url,
@@ -116,7 +116,7 @@ impl Http {
                 ProbeStatus::Critical,
                 format!("status {}{reason}; expected: {}", status.as_u16(), self.statuses),
             );
-            // What an error page says often tells why.
+            // The beginning of an error page often names the cause.
             let start = &answer.body[..answer.body.len().min(2000)];
             outcome = outcome.with_details(&String::from_utf8_lossy(start));
         } else if let Err(problem) = self.expected.check(answer) {
@@ -133,7 +133,7 @@ impl Http {
     }
 }
 
-/// The host and the port of an address of the web.
+/// The host and the port of a URL.
 fn host_and_port(url: &Url) -> Result<(String, u16), String> {
     let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
     let port = url.port_or_known_default();
@@ -143,10 +143,10 @@ fn host_and_port(url: &Url) -> Result<(String, u16), String> {
     }
 }
 
-/// An address without user, password, query and fragment: they may hold secrets.
+/// The URL without user, password, query and fragment, which may be secret.
 pub(crate) fn shown(url: &Url) -> String {
     let mut shown = url.clone();
-    // They cannot be taken from addresses without a host, which have none.
+    // These calls only fail for URLs without a host, which have no user.
     let _ = shown.set_username("");
     let _ = shown.set_password(None);
     shown.set_query(None);
@@ -155,14 +155,14 @@ pub(crate) fn shown(url: &Url) -> String {
 }
 
 fn parse(target: &str) -> Result<Url, String> {
-    // Never the text itself: it may hold a password.
+    // The error does not contain the URL, which may have a password.
     let url = Url::parse(target)
         .map_err(|error| format!("is no address of the web ({error}); write https://host/path"))?;
     host_and_port(&url).map_err(|problem| format!("{problem}; write https://host/path"))?;
     Ok(url)
 }
 
-/// Where a redirect leads; none where it names no place.
+/// The target of a redirect; none if the response is not a redirect or names no target.
 fn location(answer: &ProbeAnswer, url: &Url) -> Option<Result<Url, Failure>> {
     if !matches!(answer.status.as_u16(), 301 | 302 | 303 | 307 | 308) {
         return None;
@@ -203,7 +203,7 @@ impl Check for Http {
 }
 
 impl Http {
-    /// Asks, and goes where it is sent.
+    /// Sends the request and follows redirects.
     fn follow(
         &self,
         mut url: Url,
@@ -235,7 +235,7 @@ impl Http {
                 worst = [worst, judged].into_iter().flatten().max_by_key(|(status, _)| *status);
             }
             certificates.extend(seen);
-            // A redirect that is what is expected is the answer.
+            // A redirect that the configuration expects is not followed.
             let is_expected = self.statuses.names(answer.status);
             let next = if is_expected || self.redirects == 0 { None } else { location(&answer, &url) };
             let Some(next) = next else { break answer };
@@ -263,7 +263,8 @@ impl Http {
         if let Some((status, what)) = worst {
             outcome.also(status, &what);
         }
-        // The server's own certificate stands first; of several hops the nearest end counts.
+        // The server's own certificate is the first of each chain. Of several hops, the one that expires first
+        // counts.
         certificates.sort_by_key(|certificate| certificate.not_after);
         Ok(lifetime::figures(outcome, certificates.get(..1).unwrap_or_default(), attempt.now))
     }

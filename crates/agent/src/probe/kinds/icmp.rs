@@ -1,5 +1,4 @@
-//! `icmp`: a host answers echo requests, over the sockets that need no privilege where the system allows
-//! them.
+//! `icmp`: checks that a host answers echo requests. It uses unprivileged sockets if the system allows them.
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
@@ -20,9 +19,9 @@ use crate::probe::resolve::resolve;
 pub(crate) struct Icmp {
     network: Network,
     count: u16,
-    /// The pause between two requests.
+    /// Pause between two requests.
     pause: Duration,
-    /// How long the answer to one may take.
+    /// Longest wait for the answer to one request.
     wait: Duration,
     max_loss: f64,
 }
@@ -56,7 +55,7 @@ impl Check for Icmp {
         let limits = self.network.limits;
         let addresses = attempt.phase(Phase::Dns, &limits, |bound| resolve(name, 0, family, bound))?;
         let whole = attempt.whole();
-        // The first to which there is a way at all.
+        // Uses the first address that has a route.
         let mut socket = Err(Failure::critical(format!("{name} has no address")));
         for address in addresses {
             socket = open(address).map(|socket| (address, socket));
@@ -84,7 +83,7 @@ impl Check for Icmp {
 }
 
 impl Icmp {
-    /// Sends one request; how long its answer took, none where there was none.
+    /// Sends one request and returns the round-trip time; none if no answer arrived.
     fn echo(
         &self,
         socket: &UdpSocket,
@@ -93,7 +92,7 @@ impl Icmp {
         sequence: u16,
         whole: &Bound,
     ) -> Result<Option<Duration>, Failure> {
-        // The kernel puts its own number and the checksum in: the answer is known by its sequence and its
+        // The kernel overwrites the identifier and the checksum, so the answer is matched by sequence number and
         // token.
         let kind = if address.is_ipv4() { 8 } else { 128 };
         let mut packet = vec![kind, 0, 0, 0, 0, 0];

@@ -1,4 +1,4 @@
-//! The kinds of probes, a file each.
+//! The kinds of probes, one file each.
 
 mod command;
 mod disk;
@@ -21,37 +21,37 @@ use super::attempt::ProbeAttempt;
 use super::network::Network;
 use super::outcome::{Failure, ProbeOutcome};
 
-/// What a target is, once its kind has read it.
+/// A target, parsed by its kind.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Subject {
-    /// How reports call it: without user, password and query.
+    /// The name in reports, without user, password and query.
     pub(crate) label: String,
-    /// The host that is asked; empty where none is.
+    /// The host that is contacted; empty if there is none.
     pub(crate) host: String,
 }
 
-/// What a kind of probe does. It has read its own keys already.
+/// The check of one kind of probe. It has been configured with the kind's own keys.
 pub(crate) trait Check: Debug + Send + Sync {
-    /// Reads a target; an error says what is wrong with it and what is allowed.
+    /// Parses a target. The error says what is wrong and what is allowed.
     fn subject(&self, target: &str) -> Result<Subject, String>;
 
-    /// Whether there has to be a target.
+    /// Whether the probe must have a target.
     fn needs_target(&self) -> bool {
         true
     }
 
-    /// How the server is reached, for kinds that ask one over TCP.
+    /// The network settings, for kinds that connect over TCP.
     fn network(&self) -> Option<&Network> {
         None
     }
 
-    /// Checks the target once. Every wait ends with the attempt's limit.
+    /// Checks the target once. No wait exceeds the attempt's limit.
     fn run(&self, target: &str, attempt: &mut ProbeAttempt) -> Result<ProbeOutcome, Failure>;
 }
 
 type Reader = fn(&mut Section<'_>) -> Arc<dyn Check>;
 
-/// Each kind by its name, with what reads its keys.
+/// Each kind's name and the function that reads its keys.
 pub(crate) const KINDS: [(&str, Reader); 11] = [
     ("tcp", |section| Arc::new(tcp::Tcp::read(section))),
     ("http", |section| Arc::new(http::Http::read(section))),

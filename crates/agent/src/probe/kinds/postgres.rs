@@ -1,5 +1,5 @@
-//! `postgres`: a server takes connections. It is asked as far as its first answer to a startup, without a
-//! password, as `pg_isready` does.
+//! `postgres`: checks that a server accepts connections. Like `pg_isready`, it sends a startup message without a
+//! password and evaluates the first response.
 
 use innkeeper_settings::Section;
 
@@ -13,19 +13,19 @@ use crate::probe::starttls;
 use crate::probe::tls::Trust;
 use crate::probe::tls::lifetime::{self, Thresholds};
 
-/// The longest message that is taken for one of Postgres.
+/// Largest message that is accepted as one of Postgres, in bytes.
 const LONGEST_MESSAGE: usize = 32 * 1024;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Encryption {
-    /// Where the server offers it; its certificate is not judged.
+    /// Use TLS if the server offers it. The certificate is not checked.
     Prefer,
-    /// Without it the check fails.
+    /// Fail if the server does not offer TLS.
     Require,
     Off,
 }
 
-/// Knocks at a Postgres server.
+/// Checks a Postgres server.
 #[derive(Debug)]
 pub(crate) struct Postgres {
     network: Network,
@@ -75,14 +75,14 @@ impl Postgres {
             stream.set_bound(*bound);
             write(stream, &self.startup())?;
             let answer = message(stream)?;
-            // Goodbye; whoever has not let us in has closed already.
+            // Terminate. A server that rejected the startup has closed the connection already, so errors are ignored.
             let _ = write(stream, &[b'X', 0, 0, 0, 4]);
             answer.judged()
         })
     }
 }
 
-/// A message of the server: its kind and its body.
+/// A message of the server: its type and its body.
 struct Message {
     kind: u8,
     body: Vec<u8>,
@@ -111,12 +111,12 @@ impl Message {
         }
         let (code, text) = (self.field(b'C'), self.field(b'M'));
         match &*code {
-            // cannot_connect_now: it starts, stops or recovers. too_many_connections. admin_shutdown and its
-            // like.
+            // 57P03 cannot_connect_now (starting, stopping or recovering), 53300 too_many_connections, 57P01 and
+            // 57P02 shutdown.
             "57P03" | "53300" | "57P01" | "57P02" => {
                 Err(Failure::critical(format!("it takes no connections: {text} ({code})")))
             }
-            // Whoever it does not know it has looked up: it is there, and works.
+            // The server rejected the user or database, so it is up and working.
             _ if code.starts_with("28") || code.starts_with("3D") || code == "42501" => {
                 Ok(ProbeOutcome::ok(format!("it answers, and refuses: {text} ({code})")))
             }

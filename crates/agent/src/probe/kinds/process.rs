@@ -1,4 +1,4 @@
-//! `process`: a process of this name runs, or the one whose number a file holds.
+//! `process`: checks that a process with a given name runs, or the process whose id a file contains.
 
 use std::fs;
 use std::path::Path;
@@ -10,9 +10,9 @@ use crate::probe::aside::aside;
 use crate::probe::attempt::{ProbeAttempt, plain_error};
 use crate::probe::outcome::{Failure, ProbeOutcome, ProbeStatus};
 
-/// The kernel keeps so many bytes of a process's name.
+/// Number of bytes that the kernel keeps of a process's name.
 const COMM: usize = 15;
-/// The most bytes of a command line that are looked at.
+/// Largest file with a process id, in bytes.
 const LONGEST_PID_FILE: u64 = 1024;
 
 /// Counts processes.
@@ -20,17 +20,17 @@ const LONGEST_PID_FILE: u64 = 1024;
 pub(crate) struct ProcessProbe {
     min: usize,
     max: Option<usize>,
-    /// Text that the command line must have as well.
+    /// Text that the command line must contain.
     arguments: Option<String>,
 }
 
-/// A process as `/proc` has it.
+/// A process, as `/proc` describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Found {
     pid: u32,
-    /// Its name, at most 15 bytes.
+    /// The kernel's name of the process, at most 15 bytes.
     comm: String,
-    /// Its command line; empty for one of the kernel.
+    /// The command line; empty for a kernel thread.
     words: Vec<String>,
     is_zombie: bool,
 }
@@ -81,17 +81,17 @@ impl ProcessProbe {
 }
 
 impl Found {
-    /// Whether it is called so: by its own name, by its program's or, where that is an interpreter, by its
-    /// script's.
+    /// Whether the process has this name: its kernel name, its program's file name or, for an interpreter, its
+    /// script's file name.
     fn is_called(&self, name: &str) -> bool {
         let base = |path: &String| path.rsplit('/').next().unwrap_or(path) == name;
-        // Servers rewrite their first word: "nginx: master process", "postgres: writer".
+        // Servers overwrite their first word: "nginx: master process", "postgres: writer".
         let title = self
             .words
             .first()
             .is_some_and(|word| word.split_once(": ").is_some_and(|(first, _)| first == name));
         let script = self.words.get(1).filter(|word| word.contains('/')).is_some_and(base);
-        // A longer name is told by the command line, where there is one: the kernel's is cut.
+        // The kernel cuts a longer name, so that name is compared with the command line, if there is one.
         let comm = if name.len() <= COMM || self.words.is_empty() { self.comm == cut(name) } else { false };
         comm || self.words.first().is_some_and(base) || title || script
     }
@@ -102,12 +102,12 @@ fn cut(name: &str) -> &str {
     &name[..end]
 }
 
-/// One process. None where it has gone in the meantime.
+/// Reads one process; none if it has ended meanwhile.
 fn look(pid: u32) -> Option<Found> {
     let directory = Path::new("/proc").join(pid.to_string());
     let stat = fs::read(directory.join("stat")).ok()?;
     let stat = String::from_utf8_lossy(&stat);
-    // The name stands in parentheses and may have some of its own.
+    // The name is in parentheses and may itself contain parentheses.
     let (start, end) = (stat.find('(')?, stat.rfind(')')?);
     let comm = stat.get(start + 1..end)?.to_owned();
     let state = stat.get(end + 1..)?.trim_start().chars().next()?;
@@ -121,7 +121,7 @@ fn all() -> Result<Vec<Found>, Failure> {
     let entries = fs::read_dir("/proc")
         .map_err(|error| Failure::unknown(format!("cannot read /proc: {}", plain_error(&error))))?;
     let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-    // The agent is no process to be found, whatever its arguments are.
+    // The agent itself is excluded, because its own arguments may contain the name.
     Ok(pids.filter(|pid| *pid != std::process::id()).filter_map(look).collect())
 }
 
@@ -155,7 +155,7 @@ impl Check for ProcessProbe {
             let path = target.to_owned();
             return aside(&key, &bound, move || by_pid_file(&path));
         }
-        // The command line of a process that waits for a disk cannot be read before it has what it waits for.
+        // Runs aside, because reading the command line of a process that waits for a disk blocks.
         Ok(self.count(target, &aside(&key, &bound, all)?))
     }
 }

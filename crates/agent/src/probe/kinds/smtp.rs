@@ -1,4 +1,4 @@
-//! `smtp`: a mail server greets, and answers EHLO. No mail is sent.
+//! `smtp`: checks that a mail server sends its greeting and answers EHLO. No mail is sent.
 
 use innkeeper_settings::Section;
 
@@ -19,14 +19,14 @@ enum Encryption {
     Implicit,
 }
 
-/// Greets a mail server.
+/// Talks to a mail server without sending mail.
 #[derive(Debug)]
 pub(crate) struct Smtp {
     network: Network,
     trust: Trust,
     encryption: Encryption,
     thresholds: Thresholds,
-    /// The name that it says it is.
+    /// The name for EHLO.
     hello: String,
     /// Extensions that the server must offer.
     expect: Vec<String>,
@@ -56,7 +56,7 @@ impl Smtp {
         host_and_port(target, Some(if self.encryption == Encryption::Implicit { 465 } else { 25 }))
     }
 
-    /// Reads the greeting where there is one still to come, says EHLO and goodbye.
+    /// Reads the greeting (unless it was read before), and sends EHLO and QUIT.
     fn talk(
         &self,
         stream: &mut impl Stream,
@@ -74,7 +74,7 @@ impl Smtp {
             let offered = code_answer(stream, 250, "EHLO was refused")?;
             let extensions = offered.get(1..).unwrap_or_default();
             if say(stream, "QUIT").is_ok() {
-                // Whoever leaves without waiting for the answer is noted as an error there.
+                // Wait for the answer to QUIT: mail servers log a client that closes early as an error.
                 let _ = line(stream);
             }
             if let Some(missing) = self.expect.iter().find(|wanted| !offers(extensions, wanted)) {
@@ -89,8 +89,8 @@ impl Smtp {
     }
 }
 
-/// Whether one of the extensions is `wanted`, or begins with all of its words (`AUTH PLAIN`: `AUTH LOGIN
-/// PLAIN` has it too).
+/// Whether the server offers `wanted`. An extension with parameters matches if it has all of them: `AUTH LOGIN PLAIN`
+/// includes `AUTH PLAIN`.
 fn offers(extensions: &[String], wanted: &str) -> bool {
     let wanted: Vec<&str> = wanted.split_whitespace().collect();
     extensions.iter().any(|extension| {
@@ -101,7 +101,7 @@ fn offers(extensions: &[String], wanted: &str) -> bool {
     })
 }
 
-/// This host's name, as far as it can stand in EHLO.
+/// This host's name, reduced to characters that EHLO allows.
 fn own_name() -> String {
     let name = gethostname::gethostname().to_string_lossy().into_owned();
     let fits = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-'));

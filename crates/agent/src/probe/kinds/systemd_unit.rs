@@ -1,4 +1,4 @@
-//! `systemd-unit`: a unit is active. It is asked for by `systemctl show`.
+//! `systemd-unit`: checks by `systemctl show` that a unit is active.
 
 use std::collections::HashMap;
 use std::process::Command;
@@ -13,12 +13,12 @@ use crate::probe::program::{self, ProgramEnd};
 const PROPERTIES: &str =
     "LoadState,ActiveState,SubState,Result,NRestarts,ExecMainStatus,UnitFileState,StateChangeTimestamp";
 
-/// Asks systemd for a unit's state.
+/// Queries systemd for a unit's state.
 #[derive(Debug)]
 pub(crate) struct SystemdUnit {
-    /// The states that are well.
+    /// The accepted states.
     states: Vec<String>,
-    /// Whether the user's own manager is asked.
+    /// Whether to query the user's own manager.
     user: bool,
     systemctl: String,
 }
@@ -41,7 +41,7 @@ impl SystemdUnit {
         Self { states, user: section.flag("user", false), systemctl }
     }
 
-    /// What `systemctl show` says of `unit`.
+    /// Evaluates the output of `systemctl show` for `unit`.
     fn judge(&self, unit: &str, shown: &str) -> ProbeOutcome {
         let properties: HashMap<&str, &str> = shown.lines().filter_map(|line| line.split_once('=')).collect();
         let of = |key| properties.get(key).copied().unwrap_or_default();
@@ -132,7 +132,7 @@ mod tests {
         unit.judge("a.service", shown)
     }
 
-    /// As `systemctl show` of systemd 252 answers.
+    /// Output of `systemctl show` in systemd 252.
     #[test]
     fn what_systemctl_shows() {
         let active = "Result=success\nNRestarts=3\nExecMainStatus=0\nLoadState=loaded\nActiveState=active\nSubState=running\nStateChangeTimestamp=Mon 2026-11-30 10:00:00 UTC\nUnitFileState=enabled\n";

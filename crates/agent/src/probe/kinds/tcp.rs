@@ -1,4 +1,4 @@
-//! `tcp`: a port takes connections.
+//! `tcp`: checks that a port accepts connections.
 
 use innkeeper_settings::Section;
 
@@ -7,7 +7,7 @@ use crate::probe::attempt::ProbeAttempt;
 use crate::probe::network::{Network, host_and_port, with_port};
 use crate::probe::outcome::{Failure, Phase, ProbeOutcome};
 
-/// Connects, and closes the connection.
+/// Opens and closes a connection.
 #[derive(Debug)]
 pub(crate) struct Tcp {
     network: Network,

@@ -1,4 +1,4 @@
-//! `tls`: a server's certificates hold still. Nothing is asked of the server beside its certificates.
+//! `tls`: checks a server's certificates: their trust, their name and their remaining lifetime. No request is sent.
 
 use innkeeper_settings::Section;
 
@@ -12,7 +12,7 @@ use crate::probe::tls::Trust;
 use crate::probe::tls::facts::CertificateFacts;
 use crate::probe::tls::lifetime::{self, Thresholds};
 
-/// Looks at the certificates of a server.
+/// Checks the certificates of a server.
 #[derive(Debug)]
 pub(crate) struct Tls {
     network: Network,
@@ -53,7 +53,7 @@ impl Check for Tls {
             wire = starttls.ask(wire, &self.network, attempt)?;
         }
         let name = self.trust.server_name.as_deref().unwrap_or(&host);
-        // What is wrong is told together with the dates, whether it has to be right or not.
+        // Problems of trust are reported together with the dates, even if trust is not required.
         let (verdict, refused) = self.trust.see(wire, name, &self.network, attempt)?;
         let now = attempt.now;
         let Some(own) = verdict.used.first() else {

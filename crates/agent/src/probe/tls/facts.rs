@@ -1,30 +1,30 @@
-//! What a certificate says of itself, whether it is trusted or not.
+//! The content of a certificate, whether it is trusted or not.
 
 use chrono::{DateTime, TimeDelta};
 use innkeeper_core::Time;
 use rustls::pki_types::CertificateDer;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate, X509Name};
 
-/// A certificate's own words.
+/// The content of a certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CertificateFacts {
-    /// The common name of whom it is for, or the whole name where it has none.
+    /// The common name of the subject, or the whole name if it has none.
     pub subject: String,
-    /// The same of who issued it.
+    /// The same of the issuer.
     pub issuer: String,
-    /// The names of servers that it is for.
+    /// The server names that the certificate is valid for.
     pub names: Vec<String>,
-    /// From when it holds.
+    /// The beginning of its validity.
     pub not_before: Time,
-    /// Until when it holds, that second included.
+    /// The end of its validity, inclusive to the second.
     pub not_after: Time,
-    /// Its whole names, to find its issuer by.
+    /// The encoded names, which are compared to find the issuer.
     pub(super) subject_raw: Vec<u8>,
     pub(super) issuer_raw: Vec<u8>,
 }
 
 impl CertificateFacts {
-    /// Reads a certificate. None where it is none.
+    /// Parses a certificate; none if the data is not a certificate.
     pub(super) fn of(der: &CertificateDer<'_>) -> Option<Self> {
         let (_, certificate) = X509Certificate::from_der(der).ok()?;
         let validity = certificate.validity();
@@ -42,17 +42,17 @@ impl CertificateFacts {
         })
     }
 
-    /// How long it holds in all.
+    /// The total lifetime.
     pub fn lifetime(&self) -> TimeDelta {
         self.not_after - self.not_before
     }
 
-    /// Whether it has signed itself: a root, or a server's own.
+    /// Whether subject and issuer are equal: a root or a self-signed certificate.
     pub(super) fn is_self_issued(&self) -> bool {
         self.subject_raw == self.issuer_raw
     }
 
-    /// How it is called: its subject, or the first of its names.
+    /// The name for messages: the subject, or the first of the server names.
     pub(crate) fn called(&self) -> &str {
         let first = self.names.first().map(String::as_str);
         if self.subject.is_empty() { first.unwrap_or("a certificate without a name") } else { &self.subject }

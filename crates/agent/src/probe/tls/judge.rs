@@ -1,8 +1,8 @@
-//! What is to be thought of the certificates that a server shows: trusted or not, for this name or not, and
+//! Evaluates the certificates that a server shows: whether they are trusted, whether they are valid for its name, and
 //! which of them count.
 //!
-//! Those that count are the server's own and those by which it is trusted, without the root: roots that have
-//! expired are sent along by many servers and hurt nobody, and so do certificates of other chains.
+//! The server's own certificate counts, and those on its path to a trusted root, without the root. Other certificates
+//! do not: many servers send expired roots or certificates of other chains, which does no harm.
 
 use std::time::Duration;
 
@@ -13,21 +13,21 @@ use webpki::{EndEntityCert, Error, KeyUsage, anchor_from_trusted_cert};
 use super::facts::CertificateFacts;
 use super::{lifetime, roots};
 
-/// What came of judging a chain.
+/// The result for one chain.
 #[derive(Debug, Clone)]
 pub struct CertificateVerdict {
-    /// Whether an authority that is trusted here has issued it, its dates apart; else why it is not trusted.
+    /// Whether a trusted authority has issued the certificate, regardless of its dates. Otherwise the reason.
     pub trust: Result<(), String>,
-    /// Whether it is for the server's name; else what it is for.
+    /// Whether the certificate is valid for the server's name. Otherwise the names that it is valid for.
     pub name: Result<(), String>,
-    /// The certificates that count, the server's own first; empty where what was shown is no certificate.
+    /// The certificates that count, the server's own first; empty if the server showed no valid certificate.
     pub used: Vec<CertificateFacts>,
-    /// How many were shown.
+    /// Number of certificates that the server showed.
     pub shown: usize,
 }
 
 impl CertificateVerdict {
-    /// Whether the certificate is good in every respect at `now`; else why it is not.
+    /// Whether the certificate is valid in every respect at `now`. Otherwise the reason.
     pub(crate) fn verified(&self, now: Time) -> Result<(), String> {
         self.trust.clone()?;
         self.name.clone()?;
@@ -35,7 +35,7 @@ impl CertificateVerdict {
     }
 }
 
-/// Judges `chain`, as a server showed it, for `server`.
+/// Evaluates the `chain` that a server showed for the name `server`.
 pub(super) fn judge(
     chain: &[CertificateDer<'static>],
     server: &ServerName<'_>,
@@ -69,17 +69,15 @@ pub(super) fn judge(
             let path = path.iter().filter_map(CertificateFacts::of);
             (Ok(()), std::iter::once(facts).chain(path).collect())
         }
-        // Whoever names a server's own certificate as trusted means it, also where it calls itself an
-        // authority's.
+        // The configuration names this very certificate as trusted, so it is, even if it claims to be an authority's.
         Err(_) if authorities.contains(own) => (Ok(()), vec![facts]),
         Err(error) => (Err(distrusted(&error, &facts, others.len())), by_issuer(facts, others)),
     };
     CertificateVerdict { trust, name, used, shown }
 }
 
-/// The certificates between the server's own and a root that is trusted. Dates are another fact: where they
-/// are in the way, the chain is looked for as it was when the server's own held, at its end and at its
-/// beginning.
+/// The certificates between the server's own and a trusted root. Dates are checked separately. If they prevent a
+/// path, the path is searched for a time at which the server's own certificate was valid: its end and its beginning.
 fn find_path(
     entity: &EndEntityCert<'_>,
     anchors: &[TrustAnchor<'_>],
@@ -118,8 +116,8 @@ fn path_at(
     Ok(path.intermediate_certificates().map(|certificate| certificate.der().into_owned()).collect())
 }
 
-/// The server's own certificate and those that issued one another from there on, roots left out: what counts
-/// where nothing is trusted.
+/// The server's own certificate and the issuers that follow from it, without roots. These count if no path to a
+/// trusted root exists.
 fn by_issuer(own: CertificateFacts, others: &[CertificateDer<'static>]) -> Vec<CertificateFacts> {
     let mut rest: Vec<CertificateFacts> = others.iter().filter_map(CertificateFacts::of).collect();
     let mut used = vec![own];
@@ -149,7 +147,7 @@ fn other_name(server: &ServerName<'_>, facts: &CertificateFacts) -> String {
 
 fn distrusted(error: &Error, facts: &CertificateFacts, others: usize) -> String {
     match error {
-        // An authority of the same name may be known here, whose key is another.
+        // An authority with the same name but another key may be known here.
         _ if facts.is_self_issued() => "its certificate is not trusted here: it is self-signed".to_owned(),
         Error::UnknownIssuer if others == 0 => format!(
             "its certificate is not trusted here: issued by {:?}, which the server does not send along and nobody \
@@ -175,7 +173,7 @@ fn in_words(error: &Error) -> String {
         | Error::UnsupportedSignatureAlgorithmForPublicKeyContext(_) => {
             "it is signed in a way that is not known here".to_owned()
         }
-        // Its words are names of its kinds of errors, with what is within.
+        // The debug text begins with the name of the error's kind.
         error => format!("{error:?}").split([' ', '(']).next().unwrap_or_default().to_owned(),
     }
 }

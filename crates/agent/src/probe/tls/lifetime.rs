@@ -1,4 +1,4 @@
-//! How long certificates hold still, and when that is too short.
+//! The remaining lifetime of certificates, and when it is too short.
 
 use chrono::{SecondsFormat, TimeDelta};
 use innkeeper_core::Time;
@@ -8,17 +8,17 @@ use innkeeper_settings::Section;
 use super::facts::CertificateFacts;
 use crate::probe::outcome::{ProbeOutcome, ProbeStatus};
 
-/// By default a certificate is due for renewal in the last third of its lifetime, and at most this long
-/// before its end.
+/// By default a certificate should be renewed in the last third of its lifetime, but not earlier than this before its
+/// end.
 const AT_MOST: TimeDelta = TimeDelta::days(21);
 const LONGEST: TimeDelta = TimeDelta::days(3650);
 
-/// When the end of a certificate is too near.
+/// Thresholds of the remaining lifetime.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Thresholds {
-    /// A warning when less is left; none for a third of the lifetime, at most 21 days.
+    /// Warning if less remains. By default a third of the lifetime, at most 21 days.
     warn: Option<TimeDelta>,
-    /// Critical when less is left.
+    /// Critical if less remains.
     critical: TimeDelta,
 }
 
@@ -36,8 +36,8 @@ impl Thresholds {
         self.warn.unwrap_or_else(|| (certificate.lifetime() / 3).min(AT_MOST))
     }
 
-    /// How the certificates that count stand at `now`: the worst, and what to say of it. Nothing where all
-    /// hold long enough.
+    /// The worst status of the certificates that count at `now`, and its text. None if all remain valid for long
+    /// enough.
     pub(crate) fn judge(&self, used: &[CertificateFacts], now: Time) -> Option<(ProbeStatus, String)> {
         let judged = used.iter().enumerate().filter_map(|(at, certificate)| {
             let whose = if at == 0 {
@@ -56,13 +56,13 @@ impl Thresholds {
             };
             Some((status, format!("its {whose} ends in {}, {}", words(left), day(certificate.not_after))))
         });
-        // Of two that are as bad the one nearer to the server.
+        // Of two with the same status, the one closer to the server counts.
         judged.reduce(|worst, next| if next.0 > worst.0 { next } else { worst })
     }
 }
 
-/// Whether a certificate holds at `now`; else since or from when, and what time it is here: it may be this
-/// clock that is wrong.
+/// Whether a certificate is valid at `now`. The error names the current time as well, because this machine's clock
+/// may be wrong.
 pub(super) fn holds(certificate: &CertificateFacts, now: Time) -> Result<(), String> {
     let here = now.to_rfc3339_opts(SecondsFormat::Secs, true);
     let whose = format!("the certificate of {:?}", certificate.called());
@@ -78,7 +78,7 @@ pub(super) fn holds(certificate: &CertificateFacts, now: Time) -> Result<(), Str
     Ok(())
 }
 
-/// Adds the days that are left of the first that ends, and of the server's own.
+/// Adds the remaining days of the certificate that expires first, and of the server's own.
 pub(crate) fn figures(outcome: ProbeOutcome, used: &[CertificateFacts], now: Time) -> ProbeOutcome {
     let days = |certificate: &CertificateFacts| {
         let seconds = (certificate.not_after - now).num_seconds() as f64;

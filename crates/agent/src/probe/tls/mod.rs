@@ -1,8 +1,8 @@
-//! TLS: the handshake, and what the server showed in it.
+//! TLS: the handshake, and the certificates that the server shows in it.
 //!
-//! The handshake itself takes every certificate; [`judge`] says afterwards whether it is trusted, whether it
-//! is for that name, and until when it holds, as facts apart. So an expired, foreign or self-signed
-//! certificate can be looked at, and nothing is sent before it was judged.
+//! The handshake accepts every certificate. Afterwards [`judge`] determines whether it is trusted, whether it is
+//! valid for the name, and until when. Thus an expired, foreign or self-signed certificate can be examined, and
+//! nothing is sent before the certificate was judged.
 
 pub(crate) mod facts;
 pub(crate) mod judge;
@@ -29,14 +29,14 @@ use super::read;
 /// A connection over TLS.
 pub(crate) type Encrypted = StreamOwned<ClientConnection, Wire>;
 
-/// Whom a probe trusts, and who it says it is.
+/// Which servers a probe trusts, and how it authenticates itself.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Trust {
-    /// Whether a certificate that is not trusted is a failure.
+    /// Whether an untrusted certificate is a failure.
     pub verify: bool,
-    /// The name that is asked for and that the certificate must have; else the target's.
+    /// The server name for SNI and for the certificate, instead of the target's.
     pub server_name: Option<String>,
-    /// Trusted beside the system's authorities.
+    /// Authorities that are trusted in addition to the system's.
     authorities: Vec<CertificateDer<'static>>,
     client: Option<Arc<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>>,
 }
@@ -57,7 +57,8 @@ impl Trust {
         });
         let client = match (certificate, key) {
             (Some(chain), Some(key)) => {
-                // A key that is another certificate's is found here, not at three in the morning.
+                // A key that does not match the certificate is reported when the configuration is loaded, not at the
+                // first run.
                 let fits = builder().and_then(|builder| {
                     let builder = builder.with_root_certificates(rustls::RootCertStore::empty());
                     builder
@@ -84,13 +85,13 @@ impl Trust {
         Self { verify, server_name, authorities, client }
     }
 
-    /// The same, whatever the server shows.
+    /// The same settings, but accepting any certificate.
     pub(crate) fn lenient(&self) -> Self {
         Self { verify: false, ..self.clone() }
     }
 
-    /// Agrees on TLS with the server at the other end, which is asked for as `name`. What it shows is judged,
-    /// and refused where this wants it trusted.
+    /// Performs the handshake with a server that is called `name`. The certificate is judged, and rejected if it must
+    /// be trusted but is not.
     pub(crate) fn handshake(
         &self,
         wire: Wire,
@@ -105,7 +106,7 @@ impl Trust {
         Ok((stream, verdict))
     }
 
-    /// The same, where the verdict is left to the caller.
+    /// Performs the handshake and leaves the verdict to the caller.
     pub(crate) fn look(
         &self,
         wire: Wire,
@@ -120,8 +121,9 @@ impl Trust {
         Ok((stream, self.verdict(&recorder, &server, attempt)))
     }
 
-    /// Looks at what the server shows and says goodbye. A server that shows its certificate and then refuses
-    /// us, as those do that want one of ours, has been seen too: then its refusal is told beside.
+    /// Examines the server's certificates and closes the connection. A server may show its certificate and then
+    /// reject the client because it requires a client certificate. Its certificate is judged all the
+    /// same, and the rejection is returned beside the verdict.
     pub(crate) fn see(
         &self,
         wire: Wire,
@@ -134,7 +136,7 @@ impl Trust {
         let refused = match self.agree(wire, &server, &recorder, network, attempt) {
             Ok(mut stream) => {
                 stream.conn.send_close_notify();
-                // Who does not take a goodbye has gone already.
+                // Errors are ignored, because the server may have closed the connection already.
                 let _ = stream.conn.complete_io(&mut stream.sock);
                 None
             }
@@ -201,15 +203,15 @@ impl Trust {
                 .with_client_auth_cert(chain.clone(), key.clone_key())
                 .map_err(|error| format!("the client certificate cannot be used: {error}"))?,
         };
-        // Each run looks at the certificate anew.
+        // Each run must see the certificate anew, so sessions are not resumed.
         config.resumption = rustls::client::Resumption::disabled();
         Ok(config)
     }
 }
 
-/// Why the two did not agree on TLS.
+/// Why the handshake failed.
 enum Refusal {
-    /// The server has asked for a certificate of ours, and there is none.
+    /// The server requires a client certificate, and none is configured.
     WithoutCertificate(Failure),
     Other(Failure),
 }
@@ -222,7 +224,7 @@ impl Refusal {
     }
 }
 
-/// The name as TLS asks for it: without the dot that ends it in DNS.
+/// The name for SNI, without the final dot of DNS.
 fn server_name(name: &str) -> Result<ServerName<'static>, Failure> {
     let bare = name.strip_suffix('.').unwrap_or(name).to_owned();
     ServerName::try_from(bare)
@@ -240,7 +242,7 @@ fn builder() -> Result<rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier
         .map_err(|error| error.to_string())
 }
 
-/// The certificates of a file in PEM.
+/// The certificates of a PEM file.
 fn certificates(path: &str) -> Result<Vec<CertificateDer<'static>>, String> {
     let pem = read::file(path, LARGEST_CERTIFICATES)?;
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
@@ -251,7 +253,7 @@ fn certificates(path: &str) -> Result<Vec<CertificateDer<'static>>, String> {
     }
 }
 
-/// What is said when the two did not agree.
+/// The failure to report for a failed handshake.
 fn failed(error: &io::Error, wire: &Wire) -> Failure {
     match tls_error(error) {
         Some(rustls::Error::InvalidMessage(_)) => {

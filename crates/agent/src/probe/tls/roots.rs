@@ -1,5 +1,5 @@
-//! The authorities that this system trusts, read again every hour: they change while a service runs for
-//! years.
+//! The authorities that the system trusts. They are reloaded every hour, because they change during the lifetime of a
+//! service.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ type Anchors = Arc<Vec<TrustAnchor<'static>>>;
 
 static SYSTEM: Mutex<Option<(Instant, Anchors)>> = Mutex::new(None);
 
-/// The system's authorities; none where there are none.
+/// The system's authorities; empty if there are none.
 pub(super) fn of_system() -> Anchors {
     let mut kept = SYSTEM.lock().unwrap_or_else(PoisonError::into_inner);
     match &*kept {

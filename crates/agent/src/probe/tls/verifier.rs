@@ -1,4 +1,4 @@
-//! A verifier that takes what the server shows, and keeps it.
+//! A verifier that accepts any certificate and records it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,14 +10,14 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::sign::CertifiedKey;
 use rustls::{DigitallySignedStruct, Error, SignatureScheme};
 
-/// Keeps the chain that a server shows. It is judged after the handshake.
+/// Records the chain that a server shows. It is judged after the handshake.
 #[derive(Debug)]
 pub(crate) struct Recorder {
     chain: Mutex<Vec<CertificateDer<'static>>>,
     algorithms: WebPkiSupportedAlgorithms,
-    /// Whether the server has proven that the certificate's key is its own; else why not.
+    /// Whether the server has proven that it owns the certificate's key. Otherwise the reason.
     proof: Mutex<Result<(), String>>,
-    /// Whether the server has asked for a certificate of ours, where there is none.
+    /// Whether the server requested a client certificate although none is configured.
     was_asked: AtomicBool,
 }
 
@@ -31,23 +31,23 @@ impl Recorder {
         }
     }
 
-    /// What was shown, the server's own certificate first.
+    /// The recorded chain, the server's own certificate first.
     pub(super) fn chain(&self) -> Vec<CertificateDer<'static>> {
         self.chain.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Whether the server has asked for a certificate of ours.
+    /// Whether the server requested a client certificate.
     pub(super) fn was_asked(&self) -> bool {
         self.was_asked.load(Ordering::SeqCst)
     }
 
-    /// Whether the server has proven that the certificate's key is its own; else why not.
+    /// Whether the server has proven that it owns the certificate's key. Otherwise the reason.
     pub(super) fn proof(&self) -> Result<(), String> {
         self.proof.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Notes whether a signature is right. The handshake goes on: some certificates have keys or forms that
-    /// cannot be checked here, and are looked at all the same.
+    /// Records whether a signature is valid. The handshake continues, because some certificates have keys or formats
+    /// that cannot be checked here but should be examined all the same.
     fn note(
         &self,
         checked: Result<HandshakeSignatureValid, Error>,
