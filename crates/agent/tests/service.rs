@@ -205,6 +205,8 @@ fn a_configuration_that_cannot_be_read_ends_no_watch() {
     let mut command = instance.command(&["--server", &instance.server.url(""), "probe"]);
     let log = std::fs::File::create(instance.home.path().join("log")).unwrap();
     let agent = Agent(command.stdout(Stdio::null()).stderr(log).spawn().unwrap());
+    // It hears signals before it says anything.
+    instance.eventually("it has started", || !instance.log().is_empty());
     instance.eventually("its own is down", || instance.state("innkeeper-agent") == "down");
     assert!(instance.shown("port").is_some(), "nothing is checked out: {}", instance.log());
     std::fs::write(instance.home.path().join("agent.toml"), whole).unwrap();

@@ -5,11 +5,12 @@ use innkeeper_core::Time;
 use innkeeper_core::peer::PeerHealth;
 use innkeeper_store::{Store, StoreError};
 
-use crate::heartbeat::SENDING;
 use crate::role::Role;
 
 /// The name of the check that the mail loop maintains.
 pub const MAIL: &str = "mail";
+/// The part of a sweeper's work that a node is unable to do if it cannot record what became of its deliveries.
+pub(crate) const SENDING: &str = "sending";
 /// The state of a healthy check.
 pub const OK: &str = "ok";
 /// Jobs count as watched if the duties were done within this time; a restart takes less.

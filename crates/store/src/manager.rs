@@ -133,6 +133,23 @@ pub(crate) enum NoConnection {
     File(StoreError),
 }
 
+/// A connection of the pool; goes back to it when dropped.
+pub(crate) struct Pooled(pub r2d2::PooledConnection<Manager>);
+
+impl Deref for Pooled {
+    type Target = AnyConnection;
+
+    fn deref(&self) -> &AnyConnection {
+        &self.0.connection
+    }
+}
+
+impl DerefMut for Pooled {
+    fn deref_mut(&mut self) -> &mut AnyConnection {
+        &mut self.0.connection
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -155,22 +172,5 @@ mod tests {
         );
         assert_eq!(url.matches("connect_timeout").count(), 1);
         assert!(url.contains("tcp_user_timeout=10000"));
-    }
-}
-
-/// A connection of the pool; goes back to it when dropped.
-pub(crate) struct Pooled(pub r2d2::PooledConnection<Manager>);
-
-impl Deref for Pooled {
-    type Target = AnyConnection;
-
-    fn deref(&self) -> &AnyConnection {
-        &self.0.connection
-    }
-}
-
-impl DerefMut for Pooled {
-    fn deref_mut(&mut self) -> &mut AnyConnection {
-        &mut self.0.connection
     }
 }

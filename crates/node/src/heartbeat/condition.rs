@@ -13,8 +13,9 @@ use innkeeper_core::{Clock, Time};
 use innkeeper_store::{DatabaseKind, Node, Store, StoreError, Work};
 
 use super::progress::Progress;
-use super::troubles::{Reach, SENDING, Tell, Trouble};
+use super::troubles::{Reach, Tell, Trouble};
 use super::{NodeClock, Operator};
+use crate::health::SENDING;
 
 /// A check-in that takes longer to write counts as blocked.
 const SLOW_WRITE: Duration = Duration::from_secs(3);

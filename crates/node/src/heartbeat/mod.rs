@@ -47,7 +47,6 @@ pub use expected::{FEWER_FOR, Strength, strengths};
 pub use operator::{Operator, OperatorMessage};
 use reachability::Contact;
 pub use singleton::{LEASE, Singleton};
-pub(crate) use troubles::SENDING;
 
 use crate::config::Live;
 use crate::{Config, KnownWays, Metrics, Role, Shutdown, SupervisedThread};

@@ -3,14 +3,12 @@
 use std::time::{Duration, Instant};
 
 use super::progress::{Failing, Progress};
+use crate::health::SENDING;
 
 /// How long a duty must fail before the operator is told; long enough for a failover.
 const TOLD_AFTER: Duration = Duration::from_secs(12);
 /// If the database is reached after a duty has failed for this long, the failure is not caused by an outage.
 const FAILS: Duration = Duration::from_secs(3);
-
-/// The part of the sweeper's duty that its senders do.
-pub(crate) const SENDING: &str = "sending";
 
 /// Since when the database has been reached, so that what fails does not follow from its absence. Single heartbeats that fail do not end
 /// that: it is away when none has succeeded for so long that it is told as such.
