@@ -1,7 +1,7 @@
 //! Checks that run on this machine. Each target reports to a reservation of its own.
 //!
 //! Where to start: [`config`] reads `[probe.NAME]` and reports its problems. [`run`] makes one check of one target
-//! and returns its [`Outcome`], without any server. [`timetable`] decides when each target is due, [`once`] what a
+//! and returns its [`ProbeOutcome`], without any server. [`timetable`] decides when each target is due, [`once`] what a
 //! run of cron checks, and [`Runner`] runs the checks. Each kind of probe is a file in `kinds` that implements
 //! `Check`.
 
