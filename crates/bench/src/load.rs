@@ -124,6 +124,7 @@ struct Connection {
 /// Has each job check in once, so that a measurement begins as on any later day: what ingest remembers, what Postgres keeps in
 /// memory and has written whole since the last checkpoint.
 pub fn warm_up(address: SocketAddr, ask: Ask, jobs: u64) -> Result<()> {
+    let ask = ask.before();
     let plan =
         Plan { address, connections: 256, rate: None, most: Some(jobs), lasts: None, jobs: 0..jobs, ask };
     run(&plan, &AtomicBool::new(false))?.all_acknowledged()
