@@ -1,16 +1,17 @@
-//! When a message that could not be sent is tried again.
+//! The back-off between the attempts to send a message.
 
 use chrono::TimeDelta;
 
 const FIRST: TimeDelta = TimeDelta::seconds(5);
 const LONGEST: TimeDelta = TimeDelta::hours(1);
 
-/// The pause after `attempts` failed tries (counted from 0): 5 s, doubling, at most an hour, shortened or lengthened by up
-/// to a fifth so that what failed together does not come back together. The same for the same `seed`.
+/// The pause before the next attempt. `attempts` is the number of failed attempts before the last one: with 0 the pause
+/// is 5 s; it doubles with each up to one hour. Then up to a fifth is added or subtracted, so that messages that failed
+/// together are not retried together. The same `seed` and `attempts` always give the same pause.
 pub(crate) fn pause(attempts: i64, seed: &str) -> TimeDelta {
     let doublings = attempts.clamp(0, 16) as u32;
     let plain = LONGEST.min(FIRST * 2_i32.pow(doublings));
-    // FNV-1a: any even spread will do.
+    // The jitter comes from an FNV-1a hash; any evenly distributed hash would do.
     let hash = seed.bytes().chain(attempts.to_le_bytes()).fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     });
