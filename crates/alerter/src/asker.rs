@@ -1,4 +1,4 @@
-//! Asking an address how it is: one GET, and the beginning of its answer.
+//! Asks an address for its health: one GET request, of whose answer only the beginning is read.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use crate::guard::Forbidden;
 use crate::http::{self, Line, Options};
 use crate::redactor::Redactor;
 
-/// How long an answer may take.
+/// The time limit for an answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Asks one address.
+/// Sends GET requests to one address.
 pub struct Asker {
     line: Line,
     place: String,
@@ -23,7 +23,7 @@ impl Asker {
     /// An asker of `address`, which may be a secret.
     ///
     /// # Errors
-    /// An address that is none, or one that only the machine itself should ask.
+    /// A text that is no address, or an address that only the machine itself may request (see `guard`).
     pub fn new(address: &Secret) -> Result<Self, Invalid> {
         let options = Options { timeout: Some(TIMEOUT), ca_file: None, allow_link_local: false };
         let url = http::checked(address, options.allow_link_local, "give the address of a service")?;
@@ -32,14 +32,14 @@ impl Asker {
         Ok(Self { place: http::place(&url), line: Line::new(url, &options)?, redactor })
     }
 
-    /// Asks, and returns what was answered with a status of success.
+    /// Sends the request and returns the body of a successful answer.
     ///
     /// # Errors
-    /// What went wrong, for people; without secrets.
+    /// Any other status, or what went wrong, as a text for people without secrets.
     pub fn ask(&self) -> Result<String, String> {
         let get = || self.line.agent.get(self.line.url.as_str()).header("Accept", "application/json").call();
         let failed = |problem: String| self.redactor.clean(&format!("{} {problem}", self.place));
-        // Fails for the address itself alone: what it leads to.
+        // This check fails only for the address itself: for what its name resolves to.
         self.line.check().map_err(|error| failed(error.to_string()))?;
         let way = self.line.way();
         let response = get().map_err(|error| {

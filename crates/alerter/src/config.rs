@@ -1,6 +1,6 @@
 //! The `[alerter.NAME]` sections of the configuration.
 //!
-//! Each kind reads its own keys, in its own file; the keys that all kinds have are read here.
+//! The keys that all kinds have are read here. The file of each kind reads its other keys.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::smtp::SmtpConfig;
 use crate::webhook::WebhookConfig;
 use crate::{Alerter, logbook};
 
-/// A configured alerter that cannot be built: which one, which of its keys, what is allowed.
+/// A configured alerter that cannot be built, with its name, the key at fault, and the allowed values.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("alerter.{alerter}.{invalid}")]
 pub struct ConfigError {
@@ -33,19 +33,19 @@ pub struct ConfigError {
 /// One `[alerter.NAME]` section.
 #[derive(Debug, Clone)]
 pub struct AlerterConfig {
-    /// Whether its messages go out. Otherwise it is parked: its name can be used as before, and its messages wait.
+    /// Whether messages are sent. If not, the alerter is parked: its name remains valid, and its messages wait.
     pub enabled: bool,
-    /// Whether the weekly summary goes out this way too.
+    /// Whether the weekly summary is also sent through this alerter.
     pub summary: bool,
     service: Service,
 }
 
-/// What its `kind` says that it is.
+/// The service that `kind` names, with its settings.
 #[derive(Debug, Clone)]
 enum Service {
     /// Mail.
     Smtp(SmtpConfig),
-    /// Slack, or anything that takes Slack's incoming webhooks (Mattermost, Rocket.Chat, Discord's `/slack`).
+    /// Slack, or a service with Slack-compatible incoming webhooks (Mattermost, Rocket.Chat, Discord's `/slack`).
     Slack(SlackConfig),
     /// PagerDuty's Events API v2.
     PagerDuty(PagerDutyConfig),
@@ -57,10 +57,10 @@ enum Service {
     Log,
 }
 
-/// How the keys of a kind are read.
+/// The function that reads the keys of one kind.
 type Read = fn(&mut Section<'_>) -> Service;
 
-/// Every kind.
+/// Every kind, with the function that reads its keys.
 const KINDS: [(&str, Read); 6] = [
     ("smtp", |section| Service::Smtp(SmtpConfig::read(section))),
     ("slack", |section| Service::Slack(SlackConfig::read(section))),
@@ -71,8 +71,8 @@ const KINDS: [(&str, Read); 6] = [
 ];
 
 impl AlerterConfig {
-    /// Reads the section of the alerter `name`. Everything that is wrong with it is noted by the section, and defaults stand
-    /// in its place; none where its kind is not known.
+    /// Reads the section of the alerter `name`. The section records every problem, and a default replaces each wrong
+    /// value. None if the kind is unknown.
     pub fn read(name: &str, mut section: Section<'_>) -> Option<Self> {
         let allowed = KINDS.map(|(kind, _)| kind).join(", ");
         let of_log = (name == LOG).then(|| KINDS.into_iter().find(|(kind, _)| *kind == LOG)).flatten();
@@ -103,12 +103,12 @@ impl AlerterConfig {
         Some(config)
     }
 
-    /// Every `kind` that there is.
+    /// All values of `kind`.
     pub fn kinds() -> [&'static str; 6] {
         KINDS.map(|(kind, _)| kind)
     }
 
-    /// Every key that a section of `kind` takes, in order; none for an unknown kind.
+    /// All keys that a section of `kind` may have, in order; none for an unknown kind.
     pub fn keys(kind: &str) -> Vec<String> {
         let Some((_, read)) = KINDS.into_iter().find(|(known, _)| *known == kind) else { return Vec::new() };
         let mut findings = Findings::default();
@@ -122,7 +122,7 @@ impl AlerterConfig {
         findings.known
     }
 
-    /// Its `kind`.
+    /// The alerter's `kind`.
     pub fn kind(&self) -> &'static str {
         match &self.service {
             Service::Smtp(_) => "smtp",
@@ -134,17 +134,17 @@ impl AlerterConfig {
         }
     }
 
-    /// Whether it sends to a mail address, so that its name alone leads nowhere.
+    /// Whether messages need a mail address as well as the alerter's name.
     pub fn needs_address(&self) -> bool {
         matches!(self.service, Service::Smtp(_))
     }
 
-    /// Whether it keeps an incident open until it is resolved.
+    /// Whether the service keeps an incident open until it is resolved.
     pub fn keeps_incidents(&self) -> bool {
         matches!(self.service, Service::PagerDuty(_))
     }
 
-    /// The file with certificates of authorities that it trusts beside the system's.
+    /// The file with additional certificates of trusted authorities.
     pub fn ca_file(&self) -> Option<&PathBuf> {
         match &self.service {
             Service::Smtp(config) => config.ca_file.as_ref(),
@@ -155,10 +155,10 @@ impl AlerterConfig {
         }
     }
 
-    /// Reads secrets and certificates from their files, and makes the alerter. Connects nowhere.
+    /// Builds the alerter, and reads secrets and certificates from their files for it. It makes no connection.
     ///
     /// # Errors
-    /// A file that cannot be used, and an address that cannot be called.
+    /// A file that cannot be used, or an address that must not be requested.
     pub fn build(&self, name: &AlerterName, clock: Arc<dyn Clock>) -> Result<Box<dyn Alerter>, ConfigError> {
         log::debug!("alerter.{name}: building it, of kind {}", self.kind());
         match &self.service {
@@ -173,13 +173,13 @@ impl AlerterConfig {
     }
 }
 
-/// How long one attempt may take.
+/// Reads `timeout`, the time limit of one attempt: 100 ms to 10 minutes.
 pub(crate) fn timeout(section: &mut Section<'_>) -> Option<Duration> {
     let bounds = TimeDelta::milliseconds(100)..=TimeDelta::minutes(10);
     section.maybe_duration("timeout", bounds).and_then(|span| span.to_std().ok())
 }
 
-/// A secret that an alerter cannot be without.
+/// Reads a secret that an alerter cannot work without.
 pub(crate) fn required_secret(
     section: &mut Section<'_>,
     key: &'static str,
@@ -191,7 +191,7 @@ pub(crate) fn required_secret(
     section.secret_source(key, key_file)
 }
 
-/// The value of such a secret.
+/// The value of a required secret.
 pub(crate) fn value_of(key: &'static str, source: Option<&SecretSource>) -> Result<Secret, Invalid> {
     source.ok_or_else(|| Invalid::new(key, "is missing"))?.read()
 }

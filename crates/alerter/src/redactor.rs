@@ -1,4 +1,4 @@
-//! Keeps secrets out of everything that people read, and reads certificates.
+//! Removes secrets from all texts for people, and reads certificates.
 
 use std::path::PathBuf;
 
@@ -12,12 +12,12 @@ use url::Url;
 
 use crate::{tls, words};
 
-/// The longest `problem`, in characters.
+/// The most characters of a `problem`.
 const LONGEST_PROBLEM: usize = 700;
-/// The shortest part of an address that is kept hidden on its own.
+/// The shortest part of an address that is hidden on its own, in characters.
 const SHORTEST_PART: usize = 8;
 
-/// The certificates of authorities in a `ca_file`, which is in PEM; none where there is no file.
+/// The certificates of authorities in a `ca_file` in PEM format; empty if there is no path.
 pub(crate) fn read_certificates(path: Option<&PathBuf>) -> Result<Vec<CertificateDer<'static>>, Invalid> {
     let Some(path) = path else { return Ok(Vec::new()) };
     let wrong = |problem: String| Invalid::new("ca_file", format!("{}: {problem}", path.display()));
@@ -35,9 +35,9 @@ pub(crate) fn read_certificates(path: Option<&PathBuf>) -> Result<Vec<Certificat
     Ok(certificates)
 }
 
-/// What is wrong with a `ca_file` that can be used and yet opens no way to any server; none where it does, or cannot be read.
+/// The problem of a `ca_file` that is readable but makes no server trusted; none if it is useful, or cannot be read.
 ///
-/// It stops nobody: where the system trusts the server's authority, all is well without the file.
+/// This is only a warning: if the system trusts the server's authority, everything works without the file.
 pub fn useless_certificates(path: &PathBuf) -> Option<String> {
     let certificates = read_certificates(Some(path)).ok()?;
     tls::are_of_servers(&certificates).then(|| {
@@ -49,26 +49,25 @@ pub fn useless_certificates(path: &PathBuf) -> Option<String> {
     })
 }
 
-/// Whether a log record may show a secret: ureq tells at `debug` of every request with its whole address, and an
-/// incoming webhook's address is a secret. The process's logger has to pass over such records, whatever level it is set to.
+/// Whether a log record may contain a secret. At `debug` ureq logs every request with its whole address, and the
+/// address of an incoming webhook is a secret. The logger of the process must drop these records at every level.
 pub fn tells_secrets(metadata: &log::Metadata<'_>) -> bool {
     let root = metadata.target().split("::").next().unwrap_or_default();
     matches!(root, "ureq" | "ureq_proto") && metadata.level() > log::Level::Warn
 }
 
-/// What must not be read by people: replaced wherever it turns up in a provider's answer or an error.
+/// Texts that people must not see. They are replaced in a provider's answer or an error.
 #[derive(Clone, Default)]
 pub(crate) struct Redactor(Vec<String>);
 
 impl Redactor {
-    /// Hides `text`, also in base64.
+    /// Hides `text`, and its base64 form.
     pub(crate) fn hide(&mut self, text: &str) {
         self.hide_plain(text);
         self.hide_plain(&STANDARD.encode(text));
     }
 
-    /// Hides an address and the parts of it that may be secret: password, path, query. Each also as it reads
-    /// without its percent signs.
+    /// Hides an address and those parts of it that may be secret: password, path and query, each also percent-decoded.
     pub(crate) fn hide_address(&mut self, url: &Url) {
         let decoded = |part: &str| percent_decode_str(part).decode_utf8_lossy().into_owned();
         self.hide_plain(url.as_str());
@@ -91,12 +90,13 @@ impl Redactor {
     fn hide_plain(&mut self, text: &str) {
         if !text.is_empty() {
             self.0.push(text.to_owned());
-            // The longest first, or a part of it would be replaced and the rest remain.
+            // The longest is replaced first. Otherwise a shorter one within it could be replaced, and the rest of the
+            // longer one would remain.
             self.0.sort_by_key(|known| std::cmp::Reverse(known.len()));
         }
     }
 
-    /// `text` as one line fit for people: no secrets, no control characters, at most 700 characters.
+    /// `text` on one line, without secrets and control characters, cut at 700 characters.
     pub(crate) fn clean(&self, text: &str) -> String {
         let mut text = text.to_owned();
         for secret in &self.0 {

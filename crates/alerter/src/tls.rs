@@ -1,4 +1,4 @@
-//! TLS to a mail server or a mailbox, and what a certificate that is refused means.
+//! TLS to a mail server or a mailbox, and advice about rejected certificates.
 
 use std::error::Error;
 use std::io;
@@ -15,7 +15,7 @@ use webpki::{EndEntityCert, KeyUsage, anchor_from_trusted_cert};
 use crate::redactor;
 use crate::timed::Timed;
 
-/// A client that trusts the system's authorities, and those of `ca_file` beside them.
+/// A client configuration that trusts the system's authorities and those in `ca_file`.
 pub(crate) fn client(ca_file: Option<&PathBuf>) -> Result<Arc<ClientConfig>, Invalid> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
@@ -27,7 +27,7 @@ pub(crate) fn client(ca_file: Option<&PathBuf>) -> Result<Arc<ClientConfig>, Inv
     Ok(Arc::new(config.with_root_certificates(roots).with_no_client_auth()))
 }
 
-/// Encrypts the connection; returns when the server has shown that it is `host`, or when the time for it is over.
+/// Encrypts the connection. Returns when the server has proved that it is `host`, or at the deadline.
 pub(crate) fn shake_hands(
     config: &Arc<ClientConfig>,
     host: &str,
@@ -42,21 +42,21 @@ pub(crate) fn shake_hands(
     Ok(StreamOwned::new(connection, tcp))
 }
 
-/// Whether what is sent to this host stays on this machine.
+/// Whether this host is this machine.
 pub fn is_loopback(host: &str) -> bool {
     let host = host.trim().trim_matches(['[', ']']);
     host.eq_ignore_ascii_case("localhost")
         || host.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
 }
 
-/// What to do about a certificate that was refused, where the reason is one that people have to guess at.
+/// Advice about a rejected certificate, if the reason is hard to guess.
 pub(crate) fn advice(error: &(dyn Error + 'static)) -> Option<&'static str> {
     let mut next = Some(error);
     while let Some(error) = next {
         if let Some(rustls::Error::InvalidCertificate(why)) = error.downcast_ref() {
             return advice_about(why);
         }
-        // An error of I/O says what is within the one that it wraps, not that one.
+        // An I/O error does not return the error that it wraps as its source, but that error's source.
         let within = error.downcast_ref::<io::Error>().and_then(|error| error.get_ref());
         next = within.map(|error| error as &(dyn Error + 'static)).or_else(|| error.source());
     }
@@ -79,8 +79,8 @@ fn advice_about(why: &CertificateError) -> Option<&'static str> {
     }
 }
 
-/// Whether these are certificates of servers alone, each issued by an authority that is not among them: trusting them opens no way to
-/// any server.
+/// Whether these are only server certificates, each issued by an authority that is not among them. Trusting them makes
+/// no server trusted.
 pub(crate) fn are_of_servers(certificates: &[CertificateDer<'_>]) -> bool {
     let anchors: Vec<_> =
         certificates.iter().filter_map(|certificate| anchor_from_trusted_cert(certificate).ok()).collect();
@@ -91,7 +91,8 @@ pub(crate) fn are_of_servers(certificates: &[CertificateDer<'_>]) -> bool {
             let usage = KeyUsage::server_auth();
             let found =
                 server.verify_for_usage(algorithms, &anchors, &[], UnixTime::now(), usage, None, None);
-            // The certificate of an authority is refused as such, and one that signed itself is found among the anchors.
+            // The certificate of an authority is rejected as such, and a self-signed one is found among the trust
+            // anchors.
             matches!(found, Err(webpki::Error::UnknownIssuer))
         })
 }
