@@ -16,7 +16,7 @@ CREATE TABLE totp (
     user_id         BIGINT  PRIMARY KEY REFERENCES users (id) ON DELETE CASCADE,
     secret          TEXT    NOT NULL,                    -- base32
     created_at      BIGINT  NOT NULL,
-    used_at         BIGINT  NOT NULL                     -- the start of the time step of the last accepted code; codes up to this step are refused
+    used_at         BIGINT  NOT NULL                     -- start of the last accepted code's time step; no code up to it is accepted
 );
 
 -- Secrets that were shown to the user and not yet confirmed by a first code. Only the session that

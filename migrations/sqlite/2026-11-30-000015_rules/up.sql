@@ -1,5 +1,5 @@
 -- State for the rules about snoozes, consecutive failures and lost ends.
-ALTER TABLE states ADD COLUMN snoozes TEXT;     -- JSON list of [mode, beginning, end], in ms before snoozed_until (the end of the last snooze)
+ALTER TABLE states ADD COLUMN snoozes TEXT;     -- JSON list of [mode, beginning, end], in ms before snoozed_until (the last end)
 ALTER TABLE states ADD COLUMN heard_at BIGINT;  -- the latest success or failure at the last evaluation
 ALTER TABLE states ADD COLUMN changed TEXT;     -- the fields that were changed since the last evaluation: "schedule, grace"
 UPDATE states SET heard_at = COALESCE(MAX(last_checkin_at, last_fail_at), last_checkin_at, last_fail_at)
