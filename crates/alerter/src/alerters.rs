@@ -1,4 +1,4 @@
-//! All configured alerters, built, by name.
+//! All configured alerters by name, ready to send.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,12 +9,12 @@ use innkeeper_core::{Clock, Invalid};
 
 use crate::{Alerter, AlerterConfig, AlerterError, logbook};
 
-/// The name by which a configuration says which of several mail servers mail addresses go through.
+/// If there are several mail servers, mail addresses use the one with this name.
 const MAIL: &str = "mail";
 
-/// The configured alerters by name; one called `log` is always among them.
+/// The configured alerters by name. One called `log` is always among them.
 ///
-/// One that is parked (`enabled = false`) is known by its name and never handed out, so that nothing is sent through it.
+/// A parked alerter (`enabled = false`) is known by its name and never returned for sending.
 pub struct Alerters {
     by_name: BTreeMap<AlerterName, Registered>,
     smtp: Option<AlerterName>,
@@ -27,10 +27,10 @@ struct Registered {
 }
 
 impl Alerters {
-    /// Builds them all, also those that are parked, so that it is known that they can be.
+    /// Builds all alerters. Parked ones are built too, to show that their configuration is valid.
     ///
     /// # Errors
-    /// The first that cannot be built.
+    /// The first alerter that cannot be built.
     pub fn build(
         configs: &BTreeMap<AlerterName, AlerterConfig>,
         clock: Arc<dyn Clock>,
@@ -38,10 +38,10 @@ impl Alerters {
         Self::build_all(configs, clock).map_err(|mut errors| errors.swap_remove(0))
     }
 
-    /// Builds them all.
+    /// Builds all alerters.
     ///
     /// # Errors
-    /// Each that cannot be built; at least one.
+    /// Every alerter that cannot be built; at least one.
     pub fn build_all(
         configs: &BTreeMap<AlerterName, AlerterConfig>,
         clock: Arc<dyn Clock>,
@@ -72,42 +72,42 @@ impl Alerters {
         Ok(Self { by_name, smtp })
     }
 
-    /// The alerter of this name; none for one that is parked.
+    /// The alerter of this name; none if it is parked or unknown.
     pub fn get(&self, name: &str) -> Option<&dyn Alerter> {
         let (_, entry) = self.working().find(|(known, _)| known.as_str() == name)?;
         Some(entry.alerter.as_ref())
     }
 
-    /// The names of those that are not parked, in order.
+    /// The names of the alerters that are not parked, in order.
     pub fn names(&self) -> impl Iterator<Item = &AlerterName> {
         self.working().map(|(name, _)| name)
     }
 
-    /// Those that are parked, each with its kind, in the order of their names.
+    /// The parked alerters with their kinds, in the order of their names.
     pub fn parked(&self) -> impl Iterator<Item = (&AlerterName, AlerterKind)> {
         let parked = self.by_name.iter().filter(|(_, entry)| !entry.enabled);
         parked.map(|(name, entry)| (name, entry.alerter.kind()))
     }
 
-    /// Whether there is an alerter of this name and it is parked.
+    /// Whether an alerter of this name exists and is parked.
     pub fn is_parked(&self, name: &str) -> bool {
         self.parked().any(|(known, _)| known.as_str() == name)
     }
 
-    /// The alerter that mail addresses go through: the `smtp` one called `mail`, else the first `smtp` one by name. Of those that are
-    /// not parked.
+    /// The alerter for mail addresses, among those that are not parked: the `smtp` alerter called `mail`, else the
+    /// first `smtp` alerter by name.
     pub fn smtp(&self) -> Option<&AlerterName> {
         self.smtp.as_ref()
     }
 
-    /// Those that the weekly summary goes out through, each with whether it sends to an address. With those that are parked:
-    /// through them it goes out later.
+    /// The alerters for the weekly summary, each with whether it needs a mail address. Parked ones are included: they
+    /// send it when they are enabled again.
     pub fn for_summaries(&self) -> impl Iterator<Item = (&AlerterName, bool)> {
         let wanted = self.by_name.iter().filter(|(_, entry)| entry.for_summaries);
         wanted.map(|(name, entry)| (name, entry.alerter.needs_address()))
     }
 
-    /// A bound on the time that any one sending takes; a lease must last longer.
+    /// An upper bound of the time that one sending takes. A lease must last longer.
     pub fn longest(&self) -> std::time::Duration {
         self.working().map(|(_, entry)| entry.alerter.longest()).max().unwrap_or_default()
     }

@@ -1,4 +1,4 @@
-//! Asking an address how it is: one GET, and the beginning of its answer.
+//! Asks an address for its health: one GET request, of whose answer only the beginning is read.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use crate::http::{self, Line};
 use crate::keys::HttpOptions;
 use crate::redactor::Redactor;
 
-/// How long an answer may take.
+/// The time limit for an answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Asks one address.
+/// Sends GET requests to one address.
 pub struct HttpAsker {
     line: Line,
     place: String,
@@ -24,7 +24,7 @@ impl HttpAsker {
     /// An asker of `address`, which may be a secret.
     ///
     /// # Errors
-    /// An address that is none, or one that only the machine itself should ask.
+    /// A text that is no address, or an address that only the machine itself may request (see `guard`).
     pub fn new(address: &Secret) -> Result<Self, Invalid> {
         let options = HttpOptions { timeout: Some(TIMEOUT), ca_file: None, allow_link_local: false };
         let url = http::checked(address, options.allow_link_local, "give the address of a service")?;
@@ -33,14 +33,14 @@ impl HttpAsker {
         Ok(Self { place: http::place(&url), line: Line::new(url, &options)?, redactor })
     }
 
-    /// Asks, and returns what was answered with a status of success.
+    /// Sends the request and returns the body of a successful answer.
     ///
     /// # Errors
-    /// What went wrong, for people; without secrets.
+    /// Any other status, or what went wrong, as a text for people without secrets.
     pub fn ask(&self) -> Result<String, String> {
         let get = || self.line.agent.get(self.line.url.as_str()).header("Accept", "application/json").call();
         let failed = |problem: String| self.redactor.clean(&format!("{} {problem}", self.place));
-        // Fails for the address itself alone: what it leads to.
+        // This check fails only for the address itself: for what its name resolves to.
         self.line.check().map_err(|error| failed(error.to_string()))?;
         let way = self.line.way();
         let response = get().map_err(|error| {

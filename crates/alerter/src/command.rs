@@ -1,7 +1,7 @@
-//! A program of the user's own, which gets the notice as JSON on its standard input.
+//! A program of the user, which gets the notice as JSON on its standard input.
 //!
-//! This is how other tools plug in. No shell is between: the program and its arguments are a list. Its exit
-//! status is its answer:
+//! Other tools plug in this way. The program and its arguments are a list, and no shell interprets them. The exit
+//! status is the answer:
 //!
 //! | status | meaning |
 //! |---|---|
@@ -10,7 +10,7 @@
 //! | 64, 65, 78 (`EX_USAGE`, `EX_DATAERR`, `EX_CONFIG`), 126, 127 | do not try again |
 //! | any other, or a signal | try again later |
 //!
-//! Its environment is Innkeeper's without Innkeeper's own settings (they hold secrets), and with
+//! The program has Innkeeper's environment without Innkeeper's own settings, which contain secrets, and with
 //! `INNKEEPER_EVENT`, `INNKEEPER_APP`, `INNKEEPER_COMPONENT` and `INNKEEPER_IDEMPOTENCY_KEY`.
 
 use std::io::{ErrorKind, Read, Write};
@@ -33,11 +33,11 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use crate::message::{KeyedNotice, one_by_one};
 use crate::{Alerter, Message, Sent, keys, words};
 
-/// How long the program may run unless `timeout` says otherwise.
+/// The time limit of the program if `timeout` is not set.
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// How much of what the program wrote last to its standard error is told, in bytes.
+/// The number of bytes at the end of the program's standard error that a problem repeats.
 const TAIL: usize = 500;
-/// How long a program that has ended may keep its standard error open through its children.
+/// How long children of a program that has ended may keep its standard error open.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// The most words of a command: the program and its arguments.
@@ -69,7 +69,7 @@ impl CommandConfig {
             return Err(Invalid::new("command", "is empty"));
         };
         if Path::new(program).is_absolute() && !Path::new(program).exists() {
-            // Not an error: it may lie on a disk that is not there yet.
+            // This is no error, since the program may be on a disk that is not mounted yet.
             log::warn!(
                 "alerter of kind command: there is no {program:?} now; alerts to it fail until there is"
             );
@@ -123,11 +123,11 @@ impl Runner {
             }
         };
         if let Some(mut stdin) = child.stdin.take() {
-            // In a thread, because the program may never read. It ends with the program, or with its last child
-            // that holds the pipe; a program that does not read what it was given may still succeed.
+            // A thread writes, because the program may never read its input. The thread ends with the program, or with
+            // the last child that holds the pipe. A program that does not read all of its input may still succeed.
             let giving = thread::Builder::new().spawn(move || stdin.write_all(&json));
             if let Err(error) = giving {
-                // The end of its time has come at once.
+                // Kills the program at once, as if its time were over.
                 drop(wait(&mut child, Duration::ZERO));
                 return Sent::not_yet(format!(
                     "{} is given nothing, no thread to be had: {error}",
@@ -168,13 +168,13 @@ impl Runner {
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
-            // A group of its own, so that what it started ends with it at the timeout.
+            // The program gets a process group of its own, so that its children end with it at the timeout.
             .process_group(0);
         command
     }
 }
 
-/// The status, or none where the program had to be killed.
+/// The exit status; none if the program had to be killed.
 fn wait(child: &mut Child, timeout: Duration) -> std::io::Result<Option<ExitStatus>> {
     let begin = Instant::now();
     let mut backoff = Backoff::new(Duration::from_millis(1), Duration::from_millis(50));
@@ -185,7 +185,7 @@ fn wait(child: &mut Child, timeout: Duration) -> std::io::Result<Option<ExitStat
         let Some(left) = timeout.checked_sub(begin.elapsed()).filter(|left| !left.is_zero()) else { break };
         thread::sleep(backoff.next_pause().min(left));
     }
-    // Not yet waited for, so its number cannot be another's.
+    // The child has not been waited for, so its process id cannot belong to another process yet.
     if let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
         let _ = kill_process_group(group, Signal::KILL);
     }
@@ -211,7 +211,7 @@ fn failed(program: &str, status: ExitStatus, last_words: &str) -> Sent {
     }
 }
 
-/// What the program wrote last to its standard error.
+/// The end of the program's standard error.
 struct LastWords {
     tail: Arc<Mutex<Vec<u8>>>,
     ended: Receiver<()>,
@@ -240,7 +240,7 @@ impl LastWords {
         Self { tail, ended }
     }
 
-    /// The tail as the end of a sentence: ": cannot connect", or nothing.
+    /// The tail as the end of a sentence, for example ": cannot connect"; empty if there is none.
     fn take(&self) -> String {
         let _ = self.ended.recv_timeout(LAST_WORDS);
         let tail = self.tail.lock();
@@ -249,7 +249,7 @@ impl LastWords {
     }
 }
 
-/// An environment variable cannot hold a NUL.
+/// Removes NUL characters, which an environment variable cannot hold.
 fn without_nul(text: &str) -> String {
     text.replace('\0', "")
 }

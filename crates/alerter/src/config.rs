@@ -1,6 +1,6 @@
 //! The `[alerter.NAME]` sections of the configuration.
 //!
-//! Each kind reads its own keys, in its own file; the keys that all kinds have are read here.
+//! The keys that all kinds have are read here. The file of each kind reads its other keys.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::smtp::SmtpConfig;
 use crate::webhook::WebhookConfig;
 use crate::{Alerter, logbook};
 
-/// A configured alerter that cannot be built: which one, which of its keys, what is allowed.
+/// A configured alerter that cannot be built, with its name, the key at fault, and the allowed values.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("alerter.{alerter}.{invalid}")]
 pub struct AlerterError {
@@ -30,19 +30,19 @@ pub struct AlerterError {
 /// One `[alerter.NAME]` section.
 #[derive(Debug, Clone)]
 pub struct AlerterConfig {
-    /// Whether its messages go out. Otherwise it is parked: its name can be used as before, and its messages wait.
+    /// Whether messages are sent. If not, the alerter is parked: its name remains valid, and its messages wait.
     pub enabled: bool,
-    /// Whether the weekly summary goes out this way too.
+    /// Whether the weekly summary is also sent through this alerter.
     pub summary: bool,
     service: Service,
 }
 
-/// What its `kind` says that it is.
+/// The service that `kind` names, with its settings.
 #[derive(Debug, Clone)]
 enum Service {
     /// Mail.
     Smtp(SmtpConfig),
-    /// Slack, or anything that takes Slack's incoming webhooks (Mattermost, Rocket.Chat, Discord's `/slack`).
+    /// Slack, or a service with Slack-compatible incoming webhooks (Mattermost, Rocket.Chat, Discord's `/slack`).
     Slack(SlackConfig),
     /// PagerDuty's Events API v2.
     PagerDuty(PagerDutyConfig),
@@ -69,8 +69,8 @@ impl Service {
 }
 
 impl AlerterConfig {
-    /// Reads the section of the alerter `name`. Everything that is wrong with it is noted by the section, and defaults stand
-    /// in its place; none where its kind is not known.
+    /// Reads the section of the alerter `name`. The section records every problem, and a default replaces each wrong
+    /// value. None if the kind is unknown.
     pub fn read(name: &str, mut section: Section<'_>) -> Option<Self> {
         let allowed = word::allowed::<AlerterKind>();
         let of_log = (name == LOG).then_some(AlerterKind::Log);
@@ -113,7 +113,7 @@ impl AlerterConfig {
         findings.known
     }
 
-    /// Its `kind`.
+    /// The alerter's `kind`.
     pub fn kind(&self) -> AlerterKind {
         match &self.service {
             Service::Smtp(_) => AlerterKind::Smtp,
@@ -125,17 +125,17 @@ impl AlerterConfig {
         }
     }
 
-    /// Whether it sends to a mail address, so that its name alone leads nowhere.
+    /// Whether messages need a mail address as well as the alerter's name.
     pub fn needs_address(&self) -> bool {
         self.kind().is_mail()
     }
 
-    /// Whether it keeps an incident open until it is resolved.
+    /// Whether the service keeps an incident open until it is resolved.
     pub fn keeps_incidents(&self) -> bool {
         self.kind().keeps_incidents()
     }
 
-    /// The file with certificates of authorities that it trusts beside the system's.
+    /// The file with additional certificates of trusted authorities.
     pub fn ca_file(&self) -> Option<&PathBuf> {
         match &self.service {
             Service::Smtp(config) => config.ca_file.as_ref(),
@@ -146,10 +146,10 @@ impl AlerterConfig {
         }
     }
 
-    /// Reads secrets and certificates from their files, and makes the alerter. Connects nowhere.
+    /// Builds the alerter, and reads secrets and certificates from their files for it. It makes no connection.
     ///
     /// # Errors
-    /// A file that cannot be used, and an address that cannot be called.
+    /// A file that cannot be used, or an address that must not be requested.
     pub fn build(&self, name: &AlerterName, clock: Arc<dyn Clock>) -> Result<Box<dyn Alerter>, AlerterError> {
         log::debug!("alerter.{name}: building it, of kind {}", self.kind());
         match &self.service {

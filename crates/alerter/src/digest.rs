@@ -1,4 +1,4 @@
-//! Several notices in one message: its subject, its sections, its lines.
+//! Digests: several notices in one message, with a subject, sections and lines.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -12,11 +12,11 @@ use strum::VariantArray;
 use crate::letter::{Letter, own_of, rendered};
 use crate::words;
 
-/// Up to so many notices a digest has the whole of each.
+/// A digest of at most this many notices shows each in full.
 pub(crate) const MOST_WHOLE: usize = 10;
-/// Jobs that the subject names.
+/// The most jobs that the subject names.
 const NAMED: usize = 3;
-/// Rows of the table of more, at most; of the rest it has those with words of their own.
+/// The most rows of a longer digest's table. Notices with texts by people are shown beyond this limit.
 const MOST_ROWS: usize = 200;
 
 /// The parts of a digest, in the order in which they are read.
@@ -59,21 +59,21 @@ impl Section {
     }
 }
 
-/// What a message means for its reader, as a colour shows it.
+/// The significance of a message for its reader, shown as a colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tone {
-    /// Something is down.
+    /// A job is down.
     Trouble,
-    /// Something about Innkeeper.
+    /// Innkeeper itself has a problem.
     Warning,
-    /// Something is back.
+    /// A job has recovered.
     Good,
-    /// Neither.
+    /// None of the others.
     Neutral,
 }
 
 impl Tone {
-    /// That of this notice.
+    /// The tone of this notice.
     pub fn of(notice: &Notice) -> Self {
         match Section::of(notice) {
             Section::AboutInnkeeper => Self::Warning,
@@ -84,21 +84,21 @@ impl Tone {
     }
 }
 
-/// A section with its letters.
+/// A section with its messages.
 pub(crate) struct Part {
-    /// "New alerts (3)"
+    /// For example "New alerts (3)".
     pub title: String,
-    /// What its notices mean.
+    /// The tone of its notices.
     pub tone: Tone,
-    /// What happened, worst first.
+    /// The messages that are shown, worst first.
     pub letters: Vec<Letter>,
-    /// How many more there are.
+    /// The number of messages that are not shown.
     pub more: usize,
 }
 
 /// Several notices as one message.
 pub(crate) struct Digest {
-    /// Whether it has the whole of each.
+    /// Whether each notice is shown in full.
     pub is_whole: bool,
     /// Its sections.
     pub parts: Vec<Part>,
@@ -111,12 +111,12 @@ struct PlainText<'a> {
 }
 
 impl Digest {
-    /// That of these notices.
+    /// The digest of these notices.
     pub fn of(notices: &[Notice]) -> Self {
         Self::bounded(notices, MOST_ROWS)
     }
 
-    /// The same with so many rows at most where it is a table.
+    /// The digest of these notices, with at most `most_rows` rows if it is a table.
     pub fn bounded(notices: &[Notice], most_rows: usize) -> Self {
         let is_whole = notices.len() <= MOST_WHOLE;
         let mut left = if is_whole { notices.len() } else { most_rows };
@@ -132,7 +132,7 @@ impl Digest {
             left -= shown;
             let letter = |notice: &&Notice| if is_whole { Letter::of(notice) } else { Letter::row(notice) };
             let mut letters: Vec<Letter> = of_it[..shown].iter().map(letter).collect();
-            // What people wrote themselves is never left out.
+            // Texts that people wrote are never left out.
             letters.extend(of_it[shown..].iter().filter(|notice| !own_of(notice).is_empty()).map(letter));
             let more = of_it.len() - letters.len();
             let title = format!("{} ({})", section.title(), of_it.len());
@@ -141,17 +141,18 @@ impl Digest {
         Self { is_whole, parts }
     }
 
-    /// The whole of it as plain text.
+    /// The digest as plain text.
     pub fn text(&self) -> String {
         rendered(&PlainText { digest: self })
     }
 }
 
-/// The subject: of one notice its headline; of several which jobs it is about, the first three and how many more:
-/// "DOWN shop/a, shop/b; BACK shop/c; and 7 more · innkeeper". One line.
+/// The subject, on one line. One notice gives its headline; several give the first three jobs and the number of further
+/// ones: "DOWN shop/a, shop/b; BACK shop/c; and 7 more · innkeeper".
 pub(crate) fn headline(notices: &[Notice]) -> String {
     let folded = match notices.first().map(|notice| notice.subject_form) {
-        // Of those people filter by the words for the beginning.
+        // Notices with classic subjects are not folded, since people filter by the words at the beginning of the
+        // subject.
         Some(SubjectForm::Classic) => Cow::Borrowed(notices),
         _ => folded(notices),
     };
@@ -170,12 +171,12 @@ pub(crate) fn headline(notices: &[Notice]) -> String {
     words::cut(&words::one_line(&headline), 500)
 }
 
-/// What a notice is about, and the word for its state.
+/// The subject of a notice in two parts: its job, and the word for the state.
 fn about(notice: &Notice) -> (String, String) {
     let Some(alert) = &notice.alert else { return (String::new(), words::cut(&notice.subject, 100)) };
     let job = format!("{}/{}", alert.app, alert.component);
     let state = match notice.subject_form {
-        // The words by which people filter stand before the name.
+        // Classic subjects begin with the words that people filter by; the job's name follows.
         SubjectForm::Classic => {
             notice.subject.strip_suffix(&format!(": {job}")).map(|words| format!("{words}:"))
         }
@@ -218,7 +219,7 @@ fn subject(notices: &[Notice]) -> String {
     }
 }
 
-/// The notices with one for each incident that began and ended among them: its end, which says what the trouble was.
+/// Folds each incident that began and ended among these notices into its end, which also says what the trouble was.
 pub(crate) fn folded(notices: &[Notice]) -> Cow<'_, [Notice]> {
     let mut ends = HashMap::new();
     for (n, notice) in notices.iter().enumerate().filter(|(_, notice)| notice.event == EventKind::Recovered) {
@@ -244,13 +245,14 @@ pub(crate) fn folded(notices: &[Notice]) -> Cow<'_, [Notice]> {
     Cow::Owned(kept.into_iter().map(with_its_beginning).collect())
 }
 
-/// Which incident it is about; none where an older version wrote it.
+/// The incident of a notice; none if an older version wrote it.
 fn incident(notice: &Notice) -> Option<(i64, &str, &str)> {
     let alert = notice.alert.as_ref().filter(|alert| alert.details.why.is_some())?;
     Some((alert.id, &alert.app, &alert.component))
 }
 
-/// The end of an incident with what only its beginning says: the words of people, the output, and whom it does not reach.
+/// The end of an incident, with what only its beginning contains: texts by people, the output, and the recipients that
+/// it does not reach.
 fn joined(begun: &[&Notice], end: &Notice) -> Notice {
     let mut joined = end.clone();
     let Some(alert) = &mut joined.alert else { return joined };
@@ -277,7 +279,7 @@ fn joined(begun: &[&Notice], end: &Notice) -> Notice {
     joined
 }
 
-/// By section, and in each the worst first, and among equals the one that has lasted longest.
+/// Sorts by section, then by severity, worst first, then by duration, longest first.
 pub(crate) fn worst_first(notices: &[Notice]) -> Vec<&Notice> {
     let mut sorted: Vec<&Notice> = notices.iter().collect();
     sorted.sort_by_key(|notice| {
@@ -292,7 +294,7 @@ pub(crate) fn worst_first(notices: &[Notice]) -> Vec<&Notice> {
     sorted
 }
 
-/// "and 7 more"
+/// For example "and 7 messages more".
 pub(crate) fn more(count: usize) -> String {
     format!("and {} more", duration::counted(i64::try_from(count).unwrap_or(i64::MAX), "message"))
 }

@@ -1,4 +1,5 @@
-//! A request to another server, and its whole answer: small, soon, and from nowhere that is forbidden.
+//! Sends a request to another server and reads the whole answer. Size and time are limited, and forbidden addresses are
+//! refused.
 
 use std::io::Read as _;
 use std::path::PathBuf;
@@ -14,32 +15,32 @@ use crate::guard::Forbidden;
 use crate::http::{self, Line};
 use crate::keys::HttpOptions;
 
-/// How long an answer may take, from the first look-up to its last byte.
+/// The time limit of an exchange, from the name look-up to the last byte.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// The largest answer that is read, in bytes.
+/// The largest body that is read, in bytes.
 const LARGEST: u64 = 1024 * 1024;
 
-/// Asks other servers. Redirects are answers like others.
+/// Sends requests to other servers. It does not follow redirects, but returns them like other answers.
 pub struct Exchange {
-    /// By the proxies of the environment, where it names some.
+    /// For other machines; it uses the proxies that the environment names.
     outward: Agent,
-    /// To this machine.
+    /// For this machine; it uses no proxy.
     inward: Agent,
 }
 
-/// What a server answered.
+/// The answer of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answered {
     /// The status.
     pub status: u16,
-    /// The headers, names in lower case.
+    /// The headers, with names in lower case.
     pub headers: Vec<(String, Vec<u8>)>,
     /// The body.
     pub body: Vec<u8>,
 }
 
 impl Exchange {
-    /// One that trusts the authorities in `ca_file` beside the system's.
+    /// An exchange that trusts the authorities in `ca_file` as well as the system's.
     ///
     /// # Errors
     /// Certificates that cannot be read.
@@ -48,10 +49,10 @@ impl Exchange {
         Ok(Self { outward: http::agent(false, &options)?, inward: http::agent(true, &options)? })
     }
 
-    /// Whether `url` is an address that may be asked.
+    /// Checks that `url` is an address that may be requested.
     ///
     /// # Errors
-    /// What is wrong with it, as of the field `url`.
+    /// The problem, for the field `url`.
     pub fn check(url: &str) -> Result<(), Invalid> {
         checked(url).map(drop)
     }
@@ -59,7 +60,7 @@ impl Exchange {
     /// Sends a request and reads the answer.
     ///
     /// # Errors
-    /// What went wrong, for people: with scheme, host and port of the address, and nothing that was sent.
+    /// The problem, for people. It contains scheme, host and port of the address, and nothing that was sent.
     pub fn send(
         &self,
         method: &str,

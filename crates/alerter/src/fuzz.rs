@@ -1,4 +1,4 @@
-//! The writers of messages, for the fuzz targets: each as its alerter calls it, and nothing is sent.
+//! Composes messages for the fuzz targets as the alerters do, and sends none.
 
 use innkeeper_core::Time;
 use innkeeper_core::notice::Notice;
@@ -10,7 +10,7 @@ use crate::slack::{self, Shape};
 use crate::smtp::mail;
 use crate::{Message, logbook};
 
-/// The headers that a mail has.
+/// The headers that a mail may have.
 const HEADERS: [&str; 14] = [
     "From",
     "To",
@@ -28,8 +28,8 @@ const HEADERS: [&str; 14] = [
     "Content-Disposition",
 ];
 
-/// Writes these notices in every shape. No text of a reservation makes a header of a mail, a line of the log, or a
-/// mention of a whole channel.
+/// Composes these notices in every format, and checks that no text of a reservation becomes a header of a mail, a line
+/// of the log, or a mention of a whole channel.
 pub fn write(notices: &[Notice]) {
     let address = || Address::new("innkeeper", "example.org");
     if let (Ok(from), Ok(to)) = (address(), address()) {

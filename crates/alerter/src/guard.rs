@@ -1,7 +1,7 @@
-//! No request to an address that only the machine itself should ask: link-local ones, and those under which
-//! clouds hand out a machine's credentials.
+//! Refuses requests to addresses that only the machine itself may request: link-local addresses, and those at which
+//! clouds serve a machine's credentials.
 //!
-//! Loopback and private networks are allowed: the monitor lives in its user's own network.
+//! Loopback and private networks are allowed, since the monitor is in its user's own network.
 
 use std::fmt;
 use std::io;
@@ -15,17 +15,17 @@ use url::Host;
 
 use crate::look_up::{LookUps, Memory};
 
-/// Addresses outside link-local space under which clouds serve metadata: Azure, Alibaba, Oracle.
+/// The addresses outside link-local space at which clouds serve metadata: Azure, Alibaba, Oracle.
 const METADATA_V4: [Ipv4Addr; 3] =
     [Ipv4Addr::new(168, 63, 129, 16), Ipv4Addr::new(100, 100, 100, 200), Ipv4Addr::new(192, 0, 0, 192)];
-/// The same over IPv6: Amazon's two, Google, Scaleway.
+/// The same for IPv6: two of Amazon, Google, Scaleway.
 const METADATA_V6: [Ipv6Addr; 4] = [
     Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254),
     Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x23),
     Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254),
     Ipv6Addr::new(0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42),
 ];
-/// What clouds call them. Such a name need not lead anywhere from here: a proxy may know it.
+/// The names of these services. They are refused even if they cannot be resolved here, since a proxy may resolve them.
 const METADATA_NAMES: [&str; 11] = [
     "api.metadata.cloud.ibm.com",
     "instance-data",
@@ -40,7 +40,7 @@ const METADATA_NAMES: [&str; 11] = [
     "metadata.tencentyun.com",
 ];
 
-/// Whether no request may go to `address`, however it is written.
+/// Whether requests to `address` are forbidden, in any notation of it.
 pub(crate) fn forbids(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => v4.is_link_local() || METADATA_V4.contains(&v4),
@@ -52,34 +52,34 @@ pub(crate) fn forbids(address: IpAddr) -> bool {
     }
 }
 
-/// Whether no request may go to the host of this name.
+/// Whether requests to the host of this name are forbidden.
 pub(crate) fn forbids_name(name: &str) -> bool {
     let name = name.trim_end_matches('.').to_ascii_lowercase();
     METADATA_NAMES.contains(&name.as_str())
 }
 
-/// The IPv4 addresses that an IPv6 one may lead to by a translation or a tunnel. Where a network chooses how it writes them,
-/// each way counts.
+/// The IPv4 addresses that an IPv6 address may reach by translation or a tunnel. Where the network chooses the
+/// notation, all possible ones are returned.
 fn within(v6: Ipv6Addr) -> [Option<Ipv4Addr>; 4] {
     let bytes = v6.octets();
     let at = |places: [usize; 4]| Some(Ipv4Addr::from(places.map(|place| bytes[place])));
     let last = at([12, 13, 14, 15]);
     match v6.segments() {
-        // Compatible, mapped, translated (SIIT).
+        // IPv4-compatible, IPv4-mapped, IPv4-translated (SIIT).
         [0, 0, 0, 0, 0, 0 | 0xffff, ..] | [0, 0, 0, 0, 0xffff, 0, ..] => [last, None, None, None],
-        // NAT64, also under a prefix of the network's own: /48, /56, /64 or /96 (RFC 6052).
+        // NAT64, also with a prefix that the network has chosen: /48, /56, /64 or /96 (RFC 6052).
         [0x64, 0xff9b, 0 | 1, ..] => [at([6, 7, 9, 10]), at([7, 9, 10, 11]), at([9, 10, 11, 12]), last],
         // 6to4.
         [0x2002, ..] => [at([2, 3, 4, 5]), None, None, None],
-        // Teredo: the server, and the client with every bit turned.
+        // Teredo: the server, and the client with all bits inverted.
         [0x2001, 0, ..] => [at([4, 5, 6, 7]), last.map(|client| !client), None, None],
-        // ISATAP, under any prefix.
+        // ISATAP, with any prefix.
         [_, _, _, _, 0 | 0x200, 0x5efe, ..] => [last, None, None, None],
         _ => [None; 4],
     }
 }
 
-/// The error of a request that was not made.
+/// The error of a request that was refused.
 #[derive(Debug)]
 pub(crate) struct Forbidden;
 
@@ -91,7 +91,7 @@ impl fmt::Display for Forbidden {
 
 impl std::error::Error for Forbidden {}
 
-/// Looks names up, and refuses one that is forbidden, and a name of which any address is forbidden.
+/// Resolves names. It refuses forbidden names, and names that have any forbidden address.
 #[derive(Debug)]
 pub(crate) struct GuardedResolver {
     look_ups: LookUps,
@@ -123,7 +123,7 @@ impl Resolver for GuardedResolver {
     }
 }
 
-/// Whether no connection may be made to a host that is written so: a name, or an address in any writing.
+/// Whether connections to this host are forbidden; `host` is a name, or an address in any notation.
 pub(crate) fn forbids_host(host: &str) -> bool {
     let bare = host.trim().trim_matches(['[', ']']);
     let bare = bare.split_once('%').map_or(bare, |(address, _)| address);
@@ -137,10 +137,10 @@ pub(crate) fn forbids_host(host: &str) -> bool {
     }
 }
 
-/// The addresses of a mail server; none of them where any is forbidden.
+/// The addresses of a mail server.
 ///
 /// # Errors
-/// A name that leads nowhere, or a host that is [`Forbidden`].
+/// A name that cannot be resolved, or [`Forbidden`] if the host or any of its addresses is forbidden.
 pub(crate) fn addresses_of(host: &str, port: u16, allow_link_local: bool) -> io::Result<Vec<SocketAddr>> {
     let forbidden = || Err(io::Error::new(io::ErrorKind::PermissionDenied, Forbidden));
     if !allow_link_local && forbids_host(host) {
@@ -153,7 +153,7 @@ pub(crate) fn addresses_of(host: &str, port: u16, allow_link_local: bool) -> io:
     Ok(addresses)
 }
 
-/// Whether a connection was not made since its address is forbidden.
+/// Whether the connection was refused because its address is forbidden.
 pub(crate) fn is_forbidden(error: &io::Error) -> bool {
     error.get_ref().is_some_and(|cause| cause.is::<Forbidden>())
 }

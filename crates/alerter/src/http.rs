@@ -1,4 +1,4 @@
-//! The request that Slack, PagerDuty and webhooks share: one POST, answered or not.
+//! The POST request that Slack, PagerDuty and webhooks share.
 
 use std::io::{self, Read};
 use std::net::IpAddr;
@@ -24,25 +24,26 @@ use crate::look_up::Memory;
 use crate::redactor::Redactor;
 use crate::tls;
 
-/// How long an answer may take unless `timeout` says otherwise.
+/// The time limit for an answer if `timeout` is not set.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);
-/// The longest that looking up a name, or connecting, may take.
+/// The time limit of a name look-up, and of connecting.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// The longest wait that a provider's `Retry-After` can ask for.
+/// The longest wait that a provider's `Retry-After` may request.
 const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3600);
-/// How much of an answer is read, in bytes.
+/// The number of bytes of an answer that are read.
 const MOST_READ: u64 = 16 * 1024;
-/// An idle connection is used again only this soon, before a server may close it under a request.
+/// How long an idle connection may be reused. The limit is short, since a server may close the connection while a
+/// request is sent.
 const IDLE: Duration = Duration::from_secs(3);
 
-/// What to do where such an address is meant.
+/// The advice for somebody who means such an address.
 pub(crate) const ALLOW: &str = "set allow_link_local = true to send there";
 pub(crate) const OTHER_PROXY: &str = "name another proxy in ALL_PROXY, HTTPS_PROXY or HTTP_PROXY";
 
 /// Posts to one address.
 pub(crate) struct Poster {
     line: Line,
-    /// Scheme, host and port: all of the address that people may read.
+    /// Scheme, host and port: the part of the address that people may see.
     place: String,
     timeout: Duration,
     redactor: Redactor,
@@ -50,7 +51,7 @@ pub(crate) struct Poster {
 }
 
 impl Poster {
-    /// A poster to `address`; `redactor` hides the secrets besides the address itself.
+    /// A poster to `address`. `redactor` hides secrets other than the address itself.
     pub(crate) fn new(
         address: &Secret,
         options: &HttpOptions,
@@ -63,17 +64,17 @@ impl Poster {
         Ok(Self { place: place(&url), line: Line::new(url, options)?, timeout, redactor, clock })
     }
 
-    /// The present, by the clock that the alerter was made with.
+    /// The current time, by the alerter's clock.
     pub(crate) fn now(&self) -> Time {
         self.clock.now()
     }
 
-    /// A bound on the time that one [`post`](Self::post) takes.
+    /// An upper bound of the time that one [`post`](Self::post) takes.
     pub(crate) fn longest(&self) -> Duration {
         self.timeout + CONNECT_TIMEOUT + Duration::from_secs(1)
     }
 
-    /// Posts `body` as JSON and says what became of it.
+    /// Posts `body` as JSON and returns the outcome.
     pub(crate) fn post(&self, headers: &[(&str, &str)], body: &[u8]) -> Sent {
         if let Err(error) = self.line.check() {
             return self.unanswered(&error, false);
@@ -92,7 +93,7 @@ impl Poster {
         match answer {
             Ok(response) => self.answered(response),
             Err(ureq::Error::Other(cause)) if cause.is::<Forbidden>() && self.line.proxy().is_some() => {
-                // What the address itself leads to has been looked at above.
+                // The address itself was checked above, so the forbidden address is the proxy's.
                 let (place, way) = (&self.place, self.line.way());
                 let what = format!("{place} is reached{way}, which {cause}; {OTHER_PROXY}, or {ALLOW}");
                 Sent::never(self.redactor.clean(&what))
@@ -121,14 +122,14 @@ impl Poster {
                 StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS
             );
         if !passes {
-            // The other codes are about the address, and whoever calls it.
+            // Other statuses are about the address or the caller, not about the content.
             let is_of_content = matches!(
                 status,
                 StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE | StatusCode::UNPROCESSABLE_ENTITY
             );
             return Sent::Permanent { is_of_content, problem };
         }
-        // A gateway that gave up does not know what the service behind it did.
+        // After a gateway's error it is unknown whether the service behind it has accepted the message.
         let maybe_sent = matches!(status, StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT);
         Sent::Retryable { after, maybe_sent, problem }
     }
@@ -152,14 +153,14 @@ impl Poster {
         Sent::Retryable { after: None, maybe_sent: begun, problem: self.redactor.clean(&problem) }
     }
 
-    /// The wait that the answer asks for: a number of seconds or a date, at most a day.
+    /// The wait that `Retry-After` requests: a number of seconds or a date, at most one day.
     fn retry_after(&self, response: &Response<Body>) -> Option<Duration> {
         let text = response.headers().get("retry-after")?.to_str().ok()?;
         Some(retry_after::wait(text, self.now())?.min(LONGEST_WAIT))
     }
 }
 
-/// What to do about a certificate that was refused. ureq does not call what it wraps its error's source.
+/// Advice about a rejected certificate. ureq does not return the wrapped error as the source of its own.
 pub(crate) fn advice(error: &ureq::Error) -> Option<&'static str> {
     match error {
         ureq::Error::Io(error) => tls::advice(error),
@@ -167,8 +168,8 @@ pub(crate) fn advice(error: &ureq::Error) -> Option<&'static str> {
     }
 }
 
-/// A body that knows whether any of it was asked for. Until then no connection stood, or the request's head
-/// was not out: whoever is there cannot have taken a request whose body it never saw.
+/// A body that records whether reading it has begun. Before that there was no connection, or the head of the request
+/// was not sent; so the server cannot have accepted the request.
 struct Watched<'a> {
     rest: &'a [u8],
     begun: bool,
@@ -181,44 +182,44 @@ impl Read for Watched<'_> {
     }
 }
 
-/// An address, and what talks to it.
+/// An address, with the agent that sends requests to it.
 pub(crate) struct Line {
     pub(crate) agent: Agent,
     pub(crate) url: Url,
-    /// What looks the name up where a proxy stands between, which would do it otherwise.
+    /// Resolves the name if there is a proxy, which would otherwise resolve it.
     guard: GuardedResolver,
 }
 
 impl Line {
-    /// What talks to `url`, within these options.
+    /// A line to `url` with these options.
     pub(crate) fn new(url: Url, options: &HttpOptions) -> Result<Self, Invalid> {
         let agent = agent(is_loopback(&url), options)?;
         Ok(Self::over(agent, url, options.allow_link_local))
     }
 
-    /// The same by an agent that there is.
+    /// A line that uses an existing agent.
     pub(crate) fn over(agent: Agent, url: Url, allow_link_local: bool) -> Self {
         Self { agent, url, guard: GuardedResolver::new(allow_link_local, Memory::LONG_OF_FAILURE) }
     }
 
-    /// The proxy that stands between, and the address as it is asked for.
+    /// The proxy for this address, and the address as the proxy gets it.
     fn proxy(&self) -> Option<(&Proxy, Uri)> {
         let uri = self.url.as_str().parse::<Uri>().ok()?;
         let proxy = self.agent.config().proxy().filter(|proxy| !proxy.is_no_proxy(&uri))?;
         Some((proxy, uri))
     }
 
-    /// How the address is reached, for people, after a verb; empty where it is reached directly.
+    /// The words for the proxy, for people, to follow a verb; empty without a proxy.
     pub(crate) fn way(&self) -> String {
         let through =
             |(proxy, _): (&Proxy, Uri)| format!(" through the proxy {}:{}", proxy.host(), proxy.port());
         self.proxy().map(through).unwrap_or_default()
     }
 
-    /// Looks up the name that a proxy is to be asked for. One that leads nowhere from here is left to the proxy.
+    /// Resolves the name that a proxy will be asked for. A name that cannot be resolved here is left to the proxy.
     ///
     /// # Errors
-    /// A name that leads to an address that is forbidden.
+    /// A name that resolves to a forbidden address.
     pub(crate) fn check(&self) -> Result<(), ureq::Error> {
         let Some((_, uri)) = self.proxy() else { return Ok(()) };
         let timeout = NextTimeout {
@@ -233,7 +234,7 @@ impl Line {
     }
 }
 
-/// What talks to other machines, or (`inward`) to this one.
+/// The agent for other machines, or, if `inward`, for this machine.
 pub(crate) fn agent(inward: bool, options: &HttpOptions) -> Result<Agent, Invalid> {
     let mut config = Agent::config_builder()
         .http_status_as_error(false)
@@ -251,8 +252,8 @@ pub(crate) fn agent(inward: bool, options: &HttpOptions) -> Result<Agent, Invali
     Ok(Agent::with_parts(config.build(), DefaultConnector::default(), resolver))
 }
 
-/// The address, where it is one that may be posted to. An error does not show it: it may be a secret.
-/// `otherwise` says what to do about one that is forbidden.
+/// Checks that this address may be requested. The error does not contain the address, which may be a secret.
+/// `otherwise` is the advice for a forbidden address.
 pub(crate) fn checked(address: &Secret, allow_link_local: bool, otherwise: &str) -> Result<Url, Invalid> {
     let wrong = |problem: &str| Invalid::new("url", problem);
     let mut url = Url::parse(address.reveal().trim())
@@ -281,7 +282,7 @@ pub(crate) fn place(url: &Url) -> String {
     }
 }
 
-/// A proxy from the environment is for the way out, not for this machine.
+/// Whether the address is this machine, for which the proxies of the environment are not used.
 pub(crate) fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Ipv4(v4)) => v4.is_loopback(),
@@ -291,7 +292,7 @@ pub(crate) fn is_loopback(url: &Url) -> bool {
     }
 }
 
-/// The system's authorities, and those of `ca_file` beside them.
+/// The system's certificate authorities and those in `ca_file`.
 fn roots(ca_file: Option<&PathBuf>) -> Result<RootCerts, Invalid> {
     let own = read_certificates(ca_file)?;
     if own.is_empty() {
@@ -303,10 +304,10 @@ fn roots(ca_file: Option<&PathBuf>) -> Result<RootCerts, Invalid> {
     Ok(RootCerts::from(roots))
 }
 
-/// The beginning of an answer as text. What cannot be read is left out: the status is the answer.
+/// The beginning of an answer as text; empty if it cannot be read, since the status is what matters.
 pub(crate) fn beginning(response: Response<Body>) -> String {
     let mut bytes = Vec::new();
-    // Read also after success, so that the connection can be used again.
+    // The body is read even after a success, so that the connection can be reused.
     let _ = response.into_body().into_reader().take(MOST_READ).read_to_end(&mut bytes);
     String::from_utf8_lossy(&bytes).into_owned()
 }
@@ -326,7 +327,7 @@ mod tests {
             let options = HttpOptions { timeout: None, ca_file: None, allow_link_local: true };
             let url = Secret::new(format!("http://{address}/"));
             let mut poster = Poster::new(&url, &options, Redactor::default(), Arc::new(SystemClock)).unwrap();
-            // As after a look-up: the address itself has not been checked.
+            // Leaves out the check of the address itself, as if a name had resolved to it.
             let config = poster.line.agent.config().clone();
             poster.line.agent = Agent::with_parts(
                 config,
@@ -340,7 +341,7 @@ mod tests {
         }
     }
 
-    /// A proxy that counts who comes to it, and answers all of them that the request is done.
+    /// A proxy that counts its requests and answers each with success.
     fn proxy() -> (String, Arc<AtomicUsize>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
@@ -356,7 +357,7 @@ mod tests {
         (address, visits)
     }
 
-    /// What becomes of a post to this address through this proxy.
+    /// The outcome of a post to this address through this proxy.
     fn through_proxy(proxy: &str, address: &str, guarded: bool) -> Sent {
         let options = HttpOptions { timeout: None, ca_file: None, allow_link_local: true };
         let url = Secret::new(format!("http://{address}/"));
@@ -365,7 +366,7 @@ mod tests {
             .proxy(Some(Proxy::new(proxy).unwrap()))
             .timeout_global(Some(Duration::from_secs(1)))
             .build();
-        // As where a name leads to the address, which has not been checked itself.
+        // Leaves out the check of the address itself, as if a name had resolved to it.
         let guard = || GuardedResolver::new(!guarded, Memory::SHORT);
         poster.line.agent = Agent::with_parts(config, DefaultConnector::default(), guard());
         poster.line.guard = guard();
@@ -385,7 +386,7 @@ mod tests {
             }
             assert_eq!(visits.load(Ordering::SeqCst), 0, "{address}");
         }
-        // The proxy itself is to blame where it is forbidden.
+        // A forbidden address of the proxy is reported as the proxy's.
         let forbidden = "http://user:hunter2@169.254.169.254:3128";
         for guarded in [false, true] {
             match through_proxy(forbidden, "example.org", guarded) {
@@ -400,7 +401,7 @@ mod tests {
                 other => panic!("{other:?}"),
             }
         }
-        // What leads nowhere from here, the proxy may know.
+        // A name that cannot be resolved here is left to the proxy.
         let _ = through("nowhere.invalid", true);
         assert_eq!(visits.load(Ordering::SeqCst), 1);
         let _ = through("169.254.169.254", false);

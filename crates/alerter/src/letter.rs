@@ -1,4 +1,4 @@
-//! A notice as a person reads it: its parts in words, for the templates of all alerters.
+//! A notice in words: its parts as people read them, for the templates of all alerters.
 
 use askama::Template;
 use chrono::TimeDelta;
@@ -9,46 +9,46 @@ use innkeeper_core::{Time, duration, wording};
 
 use crate::words;
 
-/// Characters of one line, of the reservation's own text and of a description, at most.
+/// The most characters of one line, and of the reservation's own text or a description.
 const LONGEST_LINE: usize = 500;
 const LONGEST_TEXT: usize = 8000;
 
-/// The parts of a message, each fit for any plain text.
+/// The parts of a message. Each is safe in any plain text.
 #[derive(Debug)]
 pub(crate) struct Letter {
-    /// "DOWN shop/backup: failed with exit status 1"
+    /// For example "DOWN shop/backup: failed with exit status 1".
     pub subject: String,
     /// The address of the job's page, or of the page that an operator's message is about.
     pub url: Option<String>,
-    /// The reservation's own words; empty for none.
+    /// The reservation's own text; empty if there is none.
     pub own: String,
-    /// What happened, and since when. Of a notice about no incident all that it says.
+    /// What happened, and since when. If the notice is about no incident, its whole text.
     pub happened: String,
-    /// What was expected; empty where there is nothing to say.
+    /// What was expected; empty if that is not known.
     pub expected: String,
-    /// What stands over the output where it is not that of the run in trouble; otherwise empty.
+    /// The heading of the output if it is not the output of the failed run; otherwise empty.
     pub output_title: &'static str,
     /// The last lines of the job's output.
     pub output: String,
-    /// Exit status, host, duration, whose it is, what to do, who else knows, what else is down: in this order.
+    /// The labelled lines, in the order of the message.
     pub facts: Vec<Fact>,
-    /// What stands below its subject where it is one of many: since when, and whose it is.
+    /// The line below the subject in a digest: since when, and the owner.
     pub brief: String,
-    /// Why the operator gets it; one line for each whom it does not reach.
+    /// Why the operator gets the message: one line for each recipient that it does not reach.
     pub undelivered: Vec<String>,
 }
 
-/// A line of a message: "Owner: dba@example.org".
+/// A labelled line of a message, for example "Owner: dba@example.org".
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Fact {
-    /// What it is.
+    /// The label.
     pub label: &'static str,
-    /// Its value.
+    /// The value.
     pub value: String,
 }
 
 impl Fact {
-    /// The value cut into links (`true`) and what stands between.
+    /// The value, cut into links (`true`) and the text between them.
     pub fn parts(&self) -> Vec<(bool, &str)> {
         match self.label {
             "Runbook" if is_web(&self.value) => vec![(true, &self.value)],
@@ -74,7 +74,7 @@ struct Happened<'a> {
     behind: String,
 }
 
-/// The trouble that is over.
+/// The trouble of an incident that has ended.
 #[derive(Template)]
 #[template(path = "was.txt")]
 struct Was<'a> {
@@ -89,7 +89,7 @@ struct PlainText<'a> {
 }
 
 impl Letter {
-    /// The letter that says what `notice` says.
+    /// The letter for `notice`.
     pub fn of(notice: &Notice) -> Self {
         let mut letter = Self {
             subject: words::cut(&words::one_line(&notice.subject), LONGEST_LINE),
@@ -118,7 +118,8 @@ impl Letter {
         letter
     }
 
-    /// The same as a row of a table. What an older version wrote about an incident has the words of people within its text.
+    /// The letter as a row of a table. If an older version wrote the notice of an incident, its text contains the words
+    /// by people.
     pub fn row(notice: &Notice) -> Self {
         let mut letter = Self::of(notice);
         if notice.alert.as_ref().is_some_and(|alert| alert.details.why.is_none()) {
@@ -128,7 +129,7 @@ impl Letter {
         letter
     }
 
-    /// The parts of a message about an incident.
+    /// Fills in the parts of a message about an incident.
     fn tell(&mut self, notice: &Notice, alert: &AlertNotice, why: &Reason) {
         let details = &alert.details;
         let text = |text: &str| words::cut(&words::lines(text.trim_end()), LONGEST_TEXT);
@@ -149,23 +150,23 @@ impl Letter {
         self.undelivered = details.undelivered.iter().map(|line| words::one_line(line)).collect();
     }
 
-    /// The whole of it as plain text.
+    /// The letter as plain text.
     pub fn text(&self) -> String {
         rendered(&PlainText { letter: self })
     }
 
-    /// What is told beside, but for the link to the page.
+    /// All facts but the link to the page.
     pub fn facts_beside_link(&self) -> impl Iterator<Item = &Fact> {
         self.facts.iter().filter(|fact| fact.label != "Open")
     }
 
-    /// The output, each line moved in by four blanks.
+    /// The output, each line indented by four spaces.
     pub fn output_moved_in(&self) -> String {
         let moved_in = |line: &str| if line.is_empty() { "\n".to_owned() } else { format!("    {line}\n") };
         self.output.lines().map(moved_in).collect()
     }
 
-    /// What stands in the message as a paragraph of its own, in lines: what happened, and what was expected.
+    /// The paragraphs about what happened and what was expected, each as its lines.
     pub fn paragraphs(&self) -> Vec<Vec<&str>> {
         let own = self.own.split("\n\n");
         let told = self.happened.split("\n\n");
@@ -174,7 +175,8 @@ impl Letter {
     }
 }
 
-/// What a template makes. It cannot fail but for a formatter that does, and no message is lost for that.
+/// Renders a template. Rendering fails only if a formatter fails. Then the text is empty, and the message is still
+/// sent.
 pub fn rendered(template: &impl Template) -> String {
     template.render().unwrap_or_else(|error| {
         log::error!("a message is incomplete: {error}");
@@ -182,7 +184,8 @@ pub fn rendered(template: &impl Template) -> String {
     })
 }
 
-/// The words of people in it; in what an older version wrote about an incident they are somewhere in its text.
+/// The texts by people in a notice. If an older version wrote the notice of an incident, they are somewhere in its
+/// text, so all of it counts.
 pub(crate) fn own_of(notice: &Notice) -> &str {
     let own = notice.alert.as_ref().map(|alert| match alert.details.why {
         Some(_) => alert.details.own_text.trim_end(),
@@ -191,12 +194,12 @@ pub(crate) fn own_of(notice: &Notice) -> &str {
     own.filter(|own| !own.trim().is_empty()).unwrap_or_default()
 }
 
-/// Whether it leads to the web, and nowhere else.
+/// Whether this is an HTTP or HTTPS link.
 pub(crate) fn is_web(url: &str) -> bool {
     url.starts_with("http://") || url.starts_with("https://")
 }
 
-/// The zone that the reservation's times are told in.
+/// The time zone for the times of this reservation.
 fn zone(alert: &AlertNotice) -> Tz {
     alert.details.time_zone.parse().unwrap_or(Tz::UTC)
 }
@@ -234,12 +237,13 @@ fn happened(notice: &Notice, alert: &AlertNotice, why: &Reason) -> String {
     text.trim_end().to_owned()
 }
 
-/// Whether it is about a run that nothing was heard of: what is known of a run is that of an earlier one.
+/// Whether the alert is about a run that sent no check-in; then the known details of a run belong to an earlier one.
 fn is_unheard(notice: &Notice, why: &Reason) -> bool {
     matches!(why, Reason::Missed { .. }) && !notice.is_resolution()
 }
 
-/// "Expected each day at 03:00, with 1 hour of grace; due on Wed 25 Nov at 03:00." The zone is that of the sentence before.
+/// For example "Expected each day at 03:00, with 1 hour of grace; due on Wed 25 Nov at 03:00." The zone is that of the
+/// preceding sentence.
 fn expected(notice: &Notice, alert: &AlertNotice, why: &Reason) -> String {
     let mut text = format!("Expected {}", words::one_line(&alert.details.expected));
     if let Reason::Missed { expected_at, .. } = why {
@@ -249,7 +253,7 @@ fn expected(notice: &Notice, alert: &AlertNotice, why: &Reason) -> String {
     text + "."
 }
 
-/// "Since Wed 25 Nov at 04:24 (Europe/Berlin). Owner: dba@example.org"
+/// For example "Since Wed 25 Nov at 04:24 (Europe/Berlin). Owner: dba@example.org".
 fn brief(notice: &Notice, alert: &AlertNotice) -> String {
     let since = format!("Since {}.", moment(alert.since, notice.at, zone(alert)));
     match alert.owner.as_str() {
@@ -268,7 +272,7 @@ fn facts(notice: &Notice, alert: &AlertNotice, why: &Reason) -> Vec<Fact> {
         }
     };
     let one = |text: &str| words::one_line(text);
-    // Of a recovery it is that of a run before.
+    // In a recovery the exit status is that of an earlier run.
     let exit_code = alert.exit_code.filter(|_| notice.event != EventKind::Recovered);
     add("Exit status", exit_code.map(|code| code.to_string()).unwrap_or_default());
     add("Host", one(&details.source));
@@ -298,7 +302,7 @@ fn facts(notice: &Notice, alert: &AlertNotice, why: &Reason) -> Vec<Fact> {
     facts
 }
 
-/// How long the run took, beside the usual duration.
+/// The duration of the run, and the usual duration.
 fn run(notice: &Notice, alert: &AlertNotice, why: &Reason) -> String {
     let details = &alert.details;
     let took = match why {

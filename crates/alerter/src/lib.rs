@@ -1,18 +1,18 @@
-//! The ways out: how a notice reaches a person or a machine.
+//! Alerters: they deliver a notice to a person or a program.
 //!
-//! One trait, [`Alerter`], and one file per service, each with its configuration, its checks and its
-//! sending: [`smtp`], [`slack`], [`pagerduty`], [`webhook`], [`command`] and [`logbook`].
+//! There is one trait, [`Alerter`], and one file per service, with its configuration, its checks and its sending:
+//! [`smtp`], [`slack`], [`pagerduty`], [`webhook`], [`command`] and [`logbook`].
 //!
-//! Three ways to ask stand beside them: [`Asker`] asks an address how it is, [`Mailbox`] looks whether a mail has come, and
-//! [`Exchange`] sends a request of its caller's and brings the whole answer.
+//! Three clients are here too: [`Asker`] asks an address for its health, [`Mailbox`] checks whether a mail has arrived,
+//! and [`Exchange`] sends a request and returns the whole answer.
 //!
-//! This crate never decides who hears what or when, never retries on its own beyond a connection that had
-//! died while idle, keeps no state between two sendings but open connections, and knows no database. What
-//! it answers ([`Sent`]) tells the outbox what to do next. No secret leaves it but on the wire: not in
-//! `Debug`, not in a log line (as long as the logger heeds [`tells_secrets`]), not in a `problem`.
+//! This crate does not decide who gets which message, or when. It retries only on a new connection when an idle one had
+//! died. It keeps no state between two sendings but open connections, and has no database. Its result ([`Sent`]) tells
+//! the outbox what to do next. It reveals secrets only to the services: neither in `Debug`, nor in a log line (as long
+//! as the logger obeys [`tells_secrets`]), nor in a `problem`.
 //!
-//! Where to start: [`AlerterConfig`] is a section of the configuration, [`Alerters`] is all of them built,
-//! [`Alerter::send`] is the one thing they do.
+//! Where to start: [`AlerterConfig`] is a section of the configuration, [`Alerters`] holds all alerters, and
+//! [`Alerter::send`] sends a message.
 //!
 //! ```
 //! use std::{collections::BTreeMap, sync::Arc};

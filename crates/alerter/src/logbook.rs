@@ -1,4 +1,5 @@
-//! A line in Innkeeper's own log for each notice. Always there, so that no alert passes without a trace.
+//! The alerter that writes a line to Innkeeper's own log for each notice. It always exists, so that every alert leaves
+//! a trace.
 
 use std::time::Duration;
 
@@ -54,7 +55,7 @@ fn level(event: EventKind) -> Level {
     }
 }
 
-/// One line: what happened, why, and what the reservation says of it in its own words.
+/// The log line: what happened, why, and the reservation's own text.
 pub(crate) fn line(notice: &Notice, key: &str) -> String {
     let alert = notice.alert.as_ref();
     let why = alert.map_or(notice.text.trim(), |alert| alert.reason.as_str());

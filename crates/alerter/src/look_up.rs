@@ -1,7 +1,7 @@
-//! Looking names up: one look-up of a name is under way at a time, and its answer is used again for a while.
+//! Name resolution: at most one look-up of a name runs at a time, and its result is cached for a while.
 //!
-//! The system's own look-up cannot be ended. Whoever waits for it goes on after a while; the thread in which it runs ends when it answers,
-//! and until then no other asks for the same name.
+//! The system's look-up cannot be cancelled. A caller stops waiting after its timeout; the thread of the look-up ends
+//! when the system answers, and until then no second look-up of the same name starts.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -16,7 +16,7 @@ use ureq::http::Uri;
 use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::NextTimeout;
 
-/// How long the addresses of a name are used again, and that it could not be looked up.
+/// How long a successful and a failed look-up are cached.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Memory {
     pub(crate) of_success: Duration,
@@ -24,18 +24,18 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
-    /// For what is asked in order to connect: each request of a storm would ask anew.
+    /// For a look-up that a connection needs. Without the cache every request would look the name up again.
     pub(crate) const SHORT: Self =
         Self { of_success: Duration::from_secs(5), of_failure: Duration::from_secs(5) };
-    /// For what can do without: where names outside are not known, each request would wait in vain.
+    /// For an optional look-up. Where outside names cannot be resolved, every request would otherwise wait in vain.
     pub(crate) const LONG_OF_FAILURE: Self =
         Self { of_success: Duration::from_secs(5), of_failure: Duration::from_secs(60) };
 }
 
-/// What looks a name up, for as long as it takes.
+/// Resolves a name, however long that takes.
 type Ask = dyn Fn(&Uri, &Config) -> Result<ResolvedSocketAddrs, ureq::Error> + Send + Sync;
 
-/// Looks up the names of a few places.
+/// Resolves names with a cache. It is meant for few distinct places.
 pub(crate) struct LookUps {
     ask: Arc<Ask>,
     memory: Memory,
@@ -54,7 +54,7 @@ struct LookUp {
     answer: Option<(Instant, Result<ResolvedSocketAddrs, Failure>)>,
 }
 
-/// An error as it is remembered.
+/// A cached error.
 #[derive(Clone)]
 enum Failure {
     NotFound,
@@ -64,7 +64,7 @@ enum Failure {
 
 impl LookUps {
     pub(crate) fn new(memory: Memory) -> Self {
-        // Without a limit it asks here and now, in no thread of its own.
+        // Without a time limit the resolver runs in the calling thread rather than in one of its own.
         let endless = || NextTimeout {
             after: ureq::unversioned::transport::time::Duration::NotHappening,
             reason: ureq::Timeout::Resolve,
@@ -115,7 +115,7 @@ impl LookUps {
         }
     }
 
-    /// Whether there was a thread to be had.
+    /// Starts a look-up. Returns whether the system gave a thread for it.
     fn begin(&self, place: String, uri: &Uri, config: &Config) -> bool {
         let (ask, shared) = (Arc::clone(&self.ask), Arc::clone(&self.shared));
         let (uri, config) = (uri.clone(), config.clone());
@@ -173,7 +173,7 @@ mod tests {
         NextTimeout { after: time.into(), reason: ureq::Timeout::Resolve, ..NextTimeout::default() }
     }
 
-    /// Look-ups that are counted, and each of which takes what comes over the channel.
+    /// Look-ups with a counter. Each takes its answer from the channel.
     fn counted(memory: Memory) -> (LookUps, Arc<AtomicUsize>, mpsc::Sender<bool>) {
         let (answers, answer) = mpsc::channel();
         let (asked, answer) = (Arc::new(AtomicUsize::new(0)), Mutex::new(answer));
@@ -188,7 +188,7 @@ mod tests {
         (LookUps::by(Arc::new(ask), memory), asked, answers)
     }
 
-    /// Waits until it was asked so often, and no more.
+    /// Waits until `times` look-ups have begun, and checks that there are no more.
     fn is_asked(asked: &AtomicUsize, times: usize) {
         while asked.load(Ordering::SeqCst) < times {
             thread::yield_now();
@@ -224,13 +224,13 @@ mod tests {
             assert!(matches!(look("a.example", LONG), Err(ureq::Error::HostNotFound)));
         }
         is_asked(&asked, 1);
-        // One that does not answer: the first waits, the others do not.
+        // With a look-up that does not answer, the first caller waits for its timeout, and the others do not wait.
         for _ in 0..3 {
             assert!(matches!(look("b.example", Duration::from_millis(50)), Err(ureq::Error::Timeout(_))));
         }
         assert!(matches!(look("b.example", LONG), Err(ureq::Error::Timeout(_))), "without a wait");
         is_asked(&asked, 2);
-        // What it says in the end counts.
+        // When the look-up answers at last, its answer is used.
         answers.send(true).unwrap();
         while look("b.example", LONG).is_err() {
             thread::yield_now();

@@ -1,4 +1,4 @@
-//! A mailbox that is looked into over IMAP: whether a mail has come.
+//! Checks over IMAP whether a mail has arrived in a mailbox.
 
 use std::io::{Read, Write};
 use std::path::PathBuf;
@@ -14,10 +14,11 @@ use crate::redactor::Redactor;
 use crate::timed::{Timed, Waits};
 use crate::tls;
 
-/// How long each answer of the server may take, and the whole look for each folder and four steps besides.
+/// The time limit for each answer of the server. The limit for the whole check is this for each folder and four further
+/// steps.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Where the mailbox is and whose.
+/// A mailbox and its credentials.
 pub struct Mailbox {
     host: String,
     port: u16,
@@ -31,10 +32,11 @@ trait Stream: Read + Write + std::fmt::Debug + Send {}
 impl<T: Read + Write + std::fmt::Debug + Send> Stream for T {}
 
 impl Mailbox {
-    /// The mailbox of `username`. Unless it is `encrypted` from its first byte, nothing of it is.
+    /// The mailbox of `username`. With `encrypted` the connection uses TLS from its first byte; without, it is not
+    /// encrypted at all.
     ///
     /// # Errors
-    /// Certificates that cannot be read, a host that only the machine itself should ask.
+    /// Certificates that cannot be read, or a host that only the machine itself may request (see `guard`).
     pub fn new(
         (host, port): (&str, u16),
         encrypted: bool,
@@ -57,10 +59,10 @@ impl Mailbox {
         })
     }
 
-    /// Looks into `folders` for mails whose subject has `token`, and removes them. Whether there was one.
+    /// Searches `folders` for mails whose subject contains `token`, and removes them. Returns whether there was one.
     ///
     /// # Errors
-    /// What went wrong, for people; without secrets. A folder that is not there is passed over as long as another is.
+    /// The problem, for people, without secrets. A missing folder is an error only if all are missing.
     pub fn take(&self, folders: &[String], token: &str) -> Result<bool, String> {
         self.look(folders, token).map_err(|problem| {
             self.redactor
@@ -91,7 +93,7 @@ impl Mailbox {
             session.uid_store(&uids, "+FLAGS.SILENT (\\Deleted)").map_err(|error| error.to_string())?;
             session.expunge().map_err(|error| error.to_string())?;
         }
-        // The look is over, however the goodbye goes.
+        // The check is done; a failing log-out does not change its result.
         let _ = session.logout();
         if !found && missing.len() == folders.len() {
             return Err(missing.join("; "));
@@ -119,7 +121,7 @@ impl Mailbox {
         let Some(config) = &self.tls else { return Ok(Box::new(stream)) };
         match tls::shake_hands(config, &self.host, stream) {
             Ok(mut stream) => {
-                // What follows is one step to us.
+                // All that follows counts as one step, until the end of the whole time.
                 stream.sock.end_at(waits.until);
                 Ok(Box::new(stream))
             }

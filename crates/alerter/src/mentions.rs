@@ -1,19 +1,20 @@
-//! Text of jobs and people made fit for a chat that rings for a word: `@channel`, `@here`, somebody's name.
+//! Makes text by jobs and people safe for a chat, where words such as `@channel`, `@here` or a user name notify people.
 //!
-//! Slack itself knows a mention by its `<`, which is escaped; the compatible services know it by its `@`, each by rules of its own.
-//! Mattermost also looks at the parts of a word, so that `a-@channel.b` calls; Discord looks for `@everyone` and `@here` anywhere, even in a
-//! mail address. What any of them could take for a call is broken; it reads as before.
+//! Slack itself recognises a mention by its `<`, which is escaped. The compatible services recognise it by its `@`,
+//! each by its own rules. Mattermost also checks the parts of a word, so that `a-@channel.b` is a mention; Discord
+//! finds `@everyone` and `@here` anywhere, even in a mail address. This module breaks everything that any of them could
+//! take for a mention; the text still reads the same.
 
-/// Stands between the `@` and the name, and is not seen.
+/// An invisible character (zero-width space), put between the `@` and the name.
 const BREAK: char = '\u{200b}';
-/// What rings for everybody, in one service or another, is a word that begins so.
+/// A mention of everybody, in one service or another, begins with one of these words.
 const EVERYBODY: [&str; 4] = ["all", "channel", "everyone", "here"];
 
-/// `text` in which no `@` calls anybody. Mail addresses stay as they are where that is safe, and links lead where they led.
+/// `text` without mentions. Mail addresses are unchanged where that is safe, and links keep their targets.
 pub(crate) fn silenced(text: &str) -> String {
     let mut silenced = String::with_capacity(text.len());
     let mut word_begins = 0;
-    // What of the text is said already, in another writing.
+    // The end of the part of the text that is already written in percent-encoding.
     let mut said = 0;
     for (at, c) in text.char_indices() {
         if at < said {
@@ -36,7 +37,8 @@ pub(crate) fn silenced(text: &str) -> String {
         };
         let host_begins = after.chars().next().filter(|c| c.is_alphanumeric() && is_authority(begun));
         if let Some(letter) = host_begins {
-            // The sign before the host would be a part of it as `%40`; the host itself may be written so.
+            // Encoding this `@` would make it a part of the host name, so the first letter of the host is
+            // percent-encoded instead.
             said = at + 1 + letter.len_utf8();
             percent(&mut silenced, letter);
         } else {
@@ -47,16 +49,17 @@ pub(crate) fn silenced(text: &str) -> String {
     silenced
 }
 
-/// Whether an `@` between these stands in a mail address, or before the host of a link, and calls nobody in any service.
+/// Whether an `@` between these texts belongs to a mail address or precedes the host of a link, so that no service
+/// takes it for a mention.
 fn is_of_an_address(before: &str, after: &str) -> bool {
     let is_everybody = EVERYBODY
         .iter()
         .any(|name| after.get(..name.len()).is_some_and(|begins| begins.eq_ignore_ascii_case(name)));
-    // After anything else, a letter beyond ASCII among it, a word may begin.
+    // After any other character, for example a non-ASCII letter, a service may see the beginning of a word.
     before.ends_with(|c: char| c.is_ascii_alphanumeric()) && !is_everybody
 }
 
-/// Whether a link that has begun so, after its scheme, has not come to the end of its host.
+/// Whether a link that begins like this, after its scheme, is still within its authority (user and host).
 fn is_authority(begun: &str) -> bool {
     !begun.is_empty() && !begun.contains(['/', '?', '#', '\\'])
 }
@@ -85,7 +88,7 @@ mod tests {
             ("https://chat.example.org/@here", "https://chat.example.org/%40here"),
             ("https://chat.example.org/x-@channel.a", "https://chat.example.org/x-%40channel.a"),
             ("https://chat.example.org/x@everyone", "https://chat.example.org/x%40everyone"),
-            // These lead where they led: a host is read without its percent signs.
+            // These links keep their targets, since a host is read after percent-decoding.
             ("https://ada@here.example.org/x", "https://ada@%68ere.example.org/x"),
             ("https://ada-@example.org/x@here", "https://ada-@%65xample.org/x%40here"),
             ("https://\u{e9}@\u{e9}.org", "https://\u{e9}@%C3%A9.org"),
@@ -114,7 +117,7 @@ mod tests {
                 }
             }
         }
-        // Nor one for somebody in Mattermost, which looks at what stands between dots, hyphens and colons.
+        // Mattermost also finds user names in the parts of a word between dots, hyphens and colons.
         for text in ["p-@ada.b", "a.@ada", "q:-@ada", "\u{e9}@ada", "_@ada", "(~@ada)", "a-@example.org"] {
             assert!(silenced(text).contains("@\u{200b}"), "{text}");
         }

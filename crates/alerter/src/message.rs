@@ -1,4 +1,4 @@
-//! What is sent, and what became of it.
+//! The message that an alerter sends, and the outcome.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -13,31 +13,31 @@ use crate::letter::Letter;
 /// One sending: one or more notices to one recipient under one idempotency key.
 #[derive(Debug, Clone, Copy)]
 pub struct Message<'a> {
-    /// What to tell. Several at once only to an alerter that [takes digests](Alerter::takes_digests).
+    /// The notices. There are several only if the alerter [takes digests](Alerter::takes_digests).
     pub notices: &'a [Notice],
-    /// Whom to mail; only for `smtp`.
+    /// The mail address; only for `smtp`.
     pub recipient: Option<&'a MailAddress>,
-    /// The same at every repeat of this sending, so that a receiver recognises it.
+    /// The idempotency key: the same at every repeat of this sending, so that a receiver can recognise the repeat.
     pub key: &'a str,
 }
 
-/// What became of a sending.
+/// The outcome of a sending.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Sent {
-    /// The provider has taken it.
+    /// The provider has accepted it.
     Delivered,
-    /// It may succeed later.
+    /// A later attempt may succeed.
     Retryable {
-        /// The provider asked to wait this long, at most a day.
+        /// The wait that the provider requested, at most one day.
         after: Option<Duration>,
-        /// Whether the provider may have taken it nevertheless. False only where it is known that it did not.
+        /// Whether the provider may have accepted it all the same. False only if it is known that it did not.
         maybe_sent: bool,
         /// What went wrong, for people; without secrets.
         problem: String,
     },
-    /// Sending the same again would fail again.
+    /// Another attempt with the same content would fail again.
     Permanent {
-        /// Whether what was sent is refused, for its size or for what stands in it: a part of it may be taken.
+        /// Whether the provider refuses the content, for its size or its text. A part of it may then be accepted.
         is_of_content: bool,
         /// What went wrong, for people; without secrets.
         problem: String,
@@ -45,22 +45,22 @@ pub enum Sent {
 }
 
 impl Sent {
-    /// A failure that may pass, in which nothing was taken.
+    /// A failure that may pass; nothing was delivered.
     pub(crate) fn not_yet(problem: impl Into<String>) -> Self {
         Self::Retryable { after: None, maybe_sent: false, problem: problem.into() }
     }
 
-    /// A failure after which nobody knows whether the message was taken.
+    /// A failure after which it is unknown whether the message was delivered.
     pub(crate) fn unknown(problem: impl Into<String>) -> Self {
         Self::Retryable { after: None, maybe_sent: true, problem: problem.into() }
     }
 
-    /// A failure that will not pass.
+    /// A permanent failure.
     pub(crate) fn never(problem: impl Into<String>) -> Self {
         Self::Permanent { is_of_content: false, problem: problem.into() }
     }
 
-    /// The same failure where an earlier part of the sending was taken already.
+    /// The same failure after an earlier part of the sending was delivered.
     pub(crate) fn after_a_part(self) -> Self {
         match self {
             Self::Retryable { after, problem, .. } => Self::Retryable { after, maybe_sent: true, problem },
@@ -69,21 +69,21 @@ impl Sent {
     }
 }
 
-/// A way out.
+/// A service through which messages are sent.
 pub trait Alerter: Send + Sync {
-    /// Sends the message and waits for the answer; never longer than [`longest`](Self::longest).
+    /// Sends the message and waits for the answer, at most as long as [`longest`](Self::longest).
     fn send(&self, message: &Message<'_>) -> Sent;
 
-    /// Whether several notices may go in one message.
+    /// Whether one message may contain several notices.
     fn takes_digests(&self) -> bool;
 
-    /// How many of these notices, from the first on, one message holds: one at least, where there are any.
+    /// How many of these notices, from the first on, one message can hold. At least one, if there are any.
     fn holds(&self, notices: &[Notice]) -> usize {
         notices.len()
     }
 
-    /// Whether a digest tells many messages in fewer words, so that it is worth letting them gather for one. Not where each is
-    /// a line of its own in any company.
+    /// Whether a digest is shorter than its single messages, so that it is worth gathering messages for one. It is not
+    /// if each notice takes a line of its own in any case.
     fn sums_up(&self) -> bool {
         self.takes_digests()
     }
@@ -91,21 +91,21 @@ pub trait Alerter: Send + Sync {
     /// The `kind` of its configuration.
     fn kind(&self) -> AlerterKind;
 
-    /// Whether it sends to an address, so that its name alone leads nowhere.
+    /// Whether messages need an address as well as the alerter's name.
     fn needs_address(&self) -> bool {
         self.kind().is_mail()
     }
 
-    /// Whether it keeps an incident open until it is resolved.
+    /// Whether the service keeps an incident open until it is resolved.
     fn keeps_incidents(&self) -> bool {
         self.kind().keeps_incidents()
     }
 
-    /// A bound on the time that one [`send`](Self::send) takes; a lease must last longer.
+    /// An upper bound of the time that one [`send`](Self::send) takes. A lease must last longer.
     fn longest(&self) -> Duration;
 }
 
-/// A notice as programs get it: its fields, and the key by which they know a repeat.
+/// A notice in JSON for programs: its fields, and the idempotency key.
 #[derive(Serialize)]
 pub(crate) struct KeyedNotice<'a> {
     idempotency_key: &'a str,
@@ -125,7 +125,7 @@ impl<'a> KeyedNotice<'a> {
     }
 }
 
-/// Sends the notices one by one, each under a key of its own where there are several, until one fails.
+/// Sends the notices one by one until one fails. If there are several, each has a key of its own.
 pub(crate) fn one_by_one(message: &Message<'_>, send: impl Fn(&Notice, &str) -> Sent) -> Sent {
     if let [notice] = message.notices {
         return send(notice, message.key);

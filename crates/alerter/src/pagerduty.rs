@@ -19,12 +19,12 @@ use crate::message::one_by_one;
 use crate::redactor::Redactor;
 use crate::{Alerter, Message, Sent, words};
 
-/// Where events go unless `url` says otherwise (the European service has another address).
+/// The address for events if `url` is not set. The European service has another one.
 const URL: &str = "https://events.pagerduty.com/v2/enqueue";
-/// PagerDuty's bounds, in characters.
+/// PagerDuty's limits, in characters.
 const LONGEST_SUMMARY: usize = 1024;
 const LONGEST_DEDUP_KEY: usize = 255;
-/// Links of one event, at most.
+/// The most links of one event.
 const MOST_LINKS: usize = 20;
 
 /// PagerDuty's four severities.
@@ -82,7 +82,7 @@ impl Alerter for PagerDuty {
     fn send(&self, message: &Message<'_>) -> Sent {
         one_by_one(message, |notice, key| match notice.event {
             EventKind::Recovered => self.enqueue("resolve", notice, key),
-            // PagerDuty resolves only what it knows: first the incident, then its end.
+            // PagerDuty resolves only incidents that it knows, so the incident is triggered first and then resolved.
             EventKind::OpenedAndRecovered => match self.enqueue("trigger", notice, key) {
                 Sent::Delivered => self.enqueue("resolve", notice, key).after_a_part(),
                 failed => failed,
@@ -137,7 +137,7 @@ impl PagerDuty {
     }
 }
 
-/// The job's page, the runbook, and what the reservation's own words and description lead to.
+/// The links to the job's page and the runbook, and those in the reservation's own text and description.
 fn links(notice: &Notice, letter: &Letter) -> Vec<Value> {
     let mut links: Vec<(&str, &str)> =
         letter.url.iter().map(|url| ("Open in Innkeeper", url.as_str())).collect();
@@ -157,7 +157,7 @@ fn links(notice: &Notice, letter: &Letter) -> Vec<Value> {
     links.into_iter().take(MOST_LINKS).map(|(text, href)| json!({ "href": href, "text": text })).collect()
 }
 
-/// What the summary and the links do not say, each part under its name.
+/// The parts that are in neither the summary nor the links, each with its label.
 fn details(notice: &Notice, letter: &Letter) -> Value {
     let mut details = Map::new();
     let mut add = |label: &str, text: &str| {
@@ -179,7 +179,7 @@ fn details(notice: &Notice, letter: &Letter) -> Value {
     Value::from(details)
 }
 
-/// The incident's key, or for a notice without an incident the sending's; hashed where PagerDuty's bound is passed.
+/// The key of the incident, or of the sending if the notice has no incident; hashed if it exceeds PagerDuty's limit.
 fn dedup_key(notice: &Notice, key: &str) -> String {
     let key = notice.alert.as_ref().map_or(key, |alert| alert.dedup_key.as_str());
     if key.chars().count() <= LONGEST_DEDUP_KEY {

@@ -7,9 +7,9 @@ use url::Url;
 
 use crate::words;
 
-/// The longest `problem`, in characters.
+/// The most characters of a `problem`.
 const LONGEST_PROBLEM: usize = 700;
-/// The shortest part of an address that is kept hidden on its own.
+/// The shortest part of an address that is hidden on its own, in characters.
 const SHORTEST_PART: usize = 8;
 
 /// Whether a log record may show a secret: ureq tells at `debug` of every request with its whole address, and an
@@ -19,19 +19,18 @@ pub fn tells_secrets(metadata: &log::Metadata<'_>) -> bool {
     matches!(root, "ureq" | "ureq_proto") && metadata.level() > log::Level::Warn
 }
 
-/// What must not be read by people: replaced wherever it turns up in a provider's answer or an error.
+/// Texts that people must not see. They are replaced in a provider's answer or an error.
 #[derive(Clone, Default)]
 pub(crate) struct Redactor(Vec<String>);
 
 impl Redactor {
-    /// Hides `text`, also in base64.
+    /// Hides `text`, and its base64 form.
     pub(crate) fn hide(&mut self, text: &str) {
         self.hide_plain(text);
         self.hide_plain(&STANDARD.encode(text));
     }
 
-    /// Hides an address and the parts of it that may be secret: password, path, query. Each also as it reads
-    /// without its percent signs.
+    /// Hides an address and those parts of it that may be secret: password, path and query, each also percent-decoded.
     pub(crate) fn hide_address(&mut self, url: &Url) {
         let decoded = |part: &str| percent_decode_str(part).decode_utf8_lossy().into_owned();
         self.hide_plain(url.as_str());
@@ -54,12 +53,13 @@ impl Redactor {
     fn hide_plain(&mut self, text: &str) {
         if !text.is_empty() {
             self.0.push(text.to_owned());
-            // The longest first, or a part of it would be replaced and the rest remain.
+            // The longest is replaced first. Otherwise a shorter one within it could be replaced, and the rest of the
+            // longer one would remain.
             self.0.sort_by_key(|known| std::cmp::Reverse(known.len()));
         }
     }
 
-    /// `text` as one line fit for people: no secrets, no control characters, at most 700 characters.
+    /// `text` on one line, without secrets and control characters, cut at 700 characters.
     pub(crate) fn clean(&self, text: &str) -> String {
         let mut text = text.to_owned();
         for secret in &self.0 {

@@ -1,10 +1,11 @@
-//! Slack's incoming webhooks, and whatever understands them (Mattermost, Rocket.Chat, Discord's `/slack`).
+//! Slack's incoming webhooks, and compatible services (Mattermost, Rocket.Chat, Discord's `/slack`).
 //!
-//! One post for a notice or for several: the headline as the message, and an attachment with a colour for each. To Slack
-//! itself an attachment is made of blocks; the compatible services get a text and fields, for they know only these.
+//! One post contains one notice or several: the headline is the message, and each notice or section is a coloured
+//! attachment. For Slack itself an attachment is made of blocks; the compatible services support only a text and
+//! fields.
 //!
-//! A webhook does not say under which name it posted a message, so a recovery is a message of its own, not an answer in the
-//! thread of its alert.
+//! A webhook does not return the id of the message that it posted, so a recovery is a separate message and no reply in
+//! the alert's thread.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,18 +25,18 @@ use crate::letter::{Letter, own_of, rendered};
 use crate::redactor::Redactor;
 use crate::{Alerter, Message, Sent, mentions, words};
 
-/// The most lines of a digest that is a table.
+/// The most lines of a digest in table form.
 const MOST_LINES: usize = 50;
-/// Slack's bounds of a text and of a field, in characters, and of the fields of a section.
+/// Slack's limits: the characters of a text and of a field, and the fields of a section.
 const LONGEST_TEXT: usize = 3000;
 const LONGEST_FIELD: usize = 1900;
 const MOST_FIELDS: usize = 10;
-/// Attachments and blocks of one message, at most: Slack takes 100 of the former and 50 of the latter.
+/// The most attachments and blocks of one message. Slack accepts 100 attachments and 50 blocks.
 const MOST_ATTACHMENTS: usize = 20;
 const MOST_BLOCKS: usize = 45;
-/// Texts of one notice, at most.
+/// The most texts of one notice.
 const MOST_TEXTS: usize = 20;
-/// What is shorter than this has room for another field beside it.
+/// A value with fewer characters leaves room for another field beside it.
 const SHORT: usize = 40;
 
 /// `kind = "slack"`.
@@ -85,17 +86,17 @@ impl Alerter for Slack {
     }
 }
 
-/// How a service shows what belongs together.
+/// The message format that a service supports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Shape {
-    /// Slack's own: sections and fields.
+    /// Blocks with sections and fields, for Slack itself.
     Blocks,
-    /// What the compatible services know, too.
+    /// Attachments with a text and fields, for the compatible services.
     Attachments,
 }
 
 impl Shape {
-    /// Blocks where it is Slack itself that listens.
+    /// Blocks if the address is Slack's own.
     fn of(url: &Secret) -> Self {
         let host = url::Url::parse(url.reveal()).ok().and_then(|url| url.host_str().map(str::to_owned));
         let is_slack = host.is_some_and(|host| {
@@ -107,7 +108,7 @@ impl Shape {
     }
 }
 
-/// The text of one message, but for the output and what is said beside.
+/// The text of one message, without the output and the facts.
 #[derive(Template)]
 #[template(path = "slack.txt")]
 struct Said<'a> {
@@ -126,9 +127,9 @@ pub(crate) fn post(notices: &[Notice], shape: Shape) -> Value {
     json!({ "text": headline, "attachments": attachments(&digest::folded(notices), shape) })
 }
 
-/// How many of these notices, from the first on, one post holds.
+/// How many of these notices, from the first on, one post can hold.
 fn holds(notices: &[Notice], shape: Shape) -> usize {
-    // The words of people alone are a bound from which to begin.
+    // The texts by people alone give a first upper bound.
     let mut characters = 0;
     let is_too_much = |notice: &Notice| {
         characters += own_of(notice).chars().count();
@@ -158,11 +159,11 @@ fn attachments(notices: &[Notice], shape: Shape) -> Vec<Value> {
     }
 }
 
-/// A message with all that it says: one attachment, or several where the words of people are too long for one.
+/// One message in full: one attachment, or several if the texts by people are too long for one.
 fn whole(notice: &Notice, letter: &Letter, is_one_of_many: bool, shape: Shape) -> Vec<Value> {
     let said = rendered(&Said { letter, is_one_of_many });
     let said = match (notice.event, said.trim()) {
-        // A summary that an older version has written is a table: only a fixed width keeps its columns.
+        // An older version wrote summaries as tables, whose columns need a fixed-width font.
         (EventKind::Summary, said) if notice.summary.is_none() => fenced(said),
         (_, said) => words::cut(said, MOST_TEXTS * (LONGEST_TEXT - 10)),
     };
@@ -206,7 +207,7 @@ fn whole(notice: &Notice, letter: &Letter, is_one_of_many: bool, shape: Shape) -
     }
 }
 
-/// Many messages: a line for each, and the words of people in full.
+/// Many messages: one line for each, and the texts by people in full.
 fn table(notices: &[Notice], shape: Shape) -> Vec<Value> {
     let mut attachments = Vec::new();
     for part in Digest::bounded(notices, MOST_LINES).parts {
@@ -243,12 +244,12 @@ fn mrkdwn(text: &str) -> Value {
     json!({ "type": "mrkdwn", "text": text })
 }
 
-/// The end of an escaped text in a fixed width. What would end that early is written with other marks.
+/// The end of an escaped text as a code block. Backticks that would close the block early are replaced.
 fn fenced(text: &str) -> String {
     let text = text.replace("```", "\u{2018}\u{2018}\u{2018}");
     let surplus = text.chars().count().saturating_sub(LONGEST_TEXT - 40);
     let end: String = text.chars().skip(surplus).collect();
-    // Not from the middle of a character that is escaped, where it is cut: from the next line on.
+    // A cut may fall within an escaped character, so the text starts at the next line.
     let end = if surplus == 0 { &end[..] } else { end.split_once('\n').map_or(&end[..], |(_, rest)| rest) };
     format!("```\n{end}\n```")
 }
@@ -262,7 +263,7 @@ fn colour(tone: Tone) -> &'static str {
     }
 }
 
-/// The escaped words of people. A fixed width that they begin and do not end would go on over all that follows.
+/// The escaped texts by people. A code block that they leave open would include all that follows, so it is closed.
 fn own(letter: &Letter) -> String {
     let mut own = escape(&letter.own);
     if own.matches("```").count() % 2 == 1 {
@@ -271,7 +272,8 @@ fn own(letter: &Letter) -> String {
     own
 }
 
-/// Slack's three characters; without `<`, and with each `@` cut off from its name, no mention of a channel or a person can be written.
+/// Escapes Slack's three special characters. Without `<`, and with each `@` separated from its name, the text cannot
+/// mention a channel or a person.
 fn escape(text: &str) -> String {
     mentions::silenced(text).replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }

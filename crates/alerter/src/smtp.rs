@@ -1,9 +1,9 @@
 //! Mail over SMTP: one message to one recipient, as text and as HTML.
 //!
 //! - `mail`: the message itself;
-//! - `connection`: one mail after the other, step by step;
+//! - `connection`: delivers one mail after another over a few connections;
 //! - `dialogue`: one connection, command by command;
-//! - `failure`: what is known of a conversation that failed.
+//! - `failure`: how a conversation failed, and whether that is permanent.
 
 mod connection;
 mod dialogue;
@@ -29,7 +29,7 @@ use crate::{Alerter, Message, Sent, keys, tls};
 use connection::{Postman, Server, Transit};
 use failure::{Failure, Stage};
 
-/// How long a single reply of the server may take unless `timeout` says otherwise.
+/// The time limit of a single reply of the server if `timeout` is not set.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How the connection is encrypted.
@@ -87,7 +87,7 @@ impl SmtpConfig {
         config
     }
 
-    /// A login has a name and a password, and neither is sent in the clear to another machine.
+    /// Checks that a login has a name and a password, and that they are sent unencrypted to this machine only.
     fn check_login(&self, section: &mut Section<'_>) {
         let has_password = section.has("password") || section.has("password_file");
         if self.username.is_some() && !has_password {
@@ -214,7 +214,8 @@ impl Smtp {
             let is_of_content = matches!(failure.stage, Stage::Data | Stage::Message);
             return Sent::Permanent { is_of_content, problem };
         }
-        // A reply, even a refusal, says that nothing was taken; silence after the message's end says nothing.
+        // Any reply, even a refusal, shows that nothing was accepted. Without a reply after the end of the message, it
+        // is unknown.
         let maybe_sent = failure.stage == Stage::Message && failure.code().is_none();
         Sent::Retryable { after: None, maybe_sent, problem }
     }

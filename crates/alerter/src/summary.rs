@@ -33,22 +33,22 @@ fn counted(reservations: i64) -> String {
     duration::counted(reservations, "reservation")
 }
 
-/// "once", "4 times"
+/// For example "once" or "4 times".
 fn times(n: i64) -> String {
     if n == 1 { "once".to_owned() } else { format!("{n} times") }
 }
 
-/// "failed since Wed 25 Nov 04:24"
+/// For example "failed since Wed 25 Nov 04:24".
 fn since(summary: &Summary, down: &Down) -> String {
     format!("{} since {}", down.what, summary.moment(down.since))
 }
 
-/// "and 3 times before, within 7 days"
+/// For example "and 3 times before, within 7 days".
 fn before(n: i64) -> String {
     if n == 0 { String::new() } else { format!("and {} before, within 7 days", times(n)) }
 }
 
-/// "failed 4 times", "failed on Wed 25 Nov 04:24"
+/// For example "failed 4 times" or "failed on Wed 25 Nov 04:24".
 fn was(summary: &Summary, one: &Recovered) -> String {
     match one.times {
         1 => format!("{} on {}", one.what, summary.moment(one.opened_at)),
@@ -56,12 +56,12 @@ fn was(summary: &Summary, one: &Recovered) -> String {
     }
 }
 
-/// "2 hours in all"; "2 hours" where it was the only time.
+/// For example "2 hours in all"; "2 hours" if it happened once.
 fn in_all(one: &Recovered) -> String {
     if one.times == 1 { one.down_in_all() } else { format!("{} in all", one.down_in_all()) }
 }
 
-/// "last on Wed 25 Nov 04:24, for 2 hours"; nothing where it was the only time.
+/// For example "last on Wed 25 Nov 04:24, for 2 hours"; empty if it happened once.
 fn last(summary: &Summary, one: &Recovered) -> String {
     match one.times {
         1 => String::new(),

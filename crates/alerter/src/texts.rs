@@ -1,10 +1,10 @@
-//! The texts of messages about the ways out themselves.
+//! The texts of messages about the alerters themselves.
 
 use askama::Template;
 
 use crate::letter::rendered;
 
-/// What Innkeeper mails to itself.
+/// The mail that Innkeeper sends to itself.
 #[derive(Debug, Template)]
 #[template(path = "mail_loop.txt")]
 struct MailLoop;
@@ -21,7 +21,7 @@ pub fn mail_loop() -> String {
     rendered(&MailLoop)
 }
 
-/// The text of a message by which somebody tries out an alerter.
+/// The text of a test message through an alerter.
 pub fn test(alerter: &str, by: &str) -> String {
     rendered(&Test { alerter, by })
 }

@@ -1,19 +1,19 @@
-//! A connection with an end: a server that says a little again and again holds nobody beyond it.
+//! A connection with a deadline, so that a server that sends a few bytes now and then cannot hold it open.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-/// How long the other side is waited for.
+/// Time limits.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Waits {
-    /// The most that one read, one write or one step takes.
+    /// The time limit of one read, one write or one step.
     pub(crate) most: Duration,
-    /// When all of it ends.
+    /// The deadline for the whole connection.
     pub(crate) until: Instant,
 }
 
-/// Reads and writes within its [`Waits`], and fails with a timeout beyond.
+/// A connection that reads and writes within its [`Waits`], and otherwise fails with a timeout.
 #[derive(Debug)]
 pub(crate) struct Timed {
     tcp: TcpStream,
@@ -22,20 +22,21 @@ pub(crate) struct Timed {
 }
 
 impl Timed {
-    /// Connects; all that follows is one step until another begins.
+    /// Connects. What follows is one step until the next one begins.
     pub(crate) fn connect(address: &SocketAddr, waits: Waits) -> io::Result<Self> {
         let tcp = TcpStream::connect_timeout(address, bounded(waits.until, waits.most)?)?;
         tcp.set_nodelay(true)?;
         Ok(Self { tcp, waits, step_ends: waits.until })
     }
 
-    /// Changes the end of everything.
+    /// Changes the deadline of the connection, and of the current step.
     pub(crate) fn end_at(&mut self, until: Instant) {
         self.waits.until = until;
         self.step_ends = until;
     }
 
-    /// Begins a step: however much comes, or goes out, little by little, it ends. `more` is granted beyond what a step may take.
+    /// Begins a step, which must end within its time limit however little is read or written at once. `more` is added
+    /// to the limit.
     pub(crate) fn begin_step(&mut self, more: Duration) {
         self.step_ends = self.waits.until.min(Instant::now() + self.waits.most) + more;
     }
@@ -45,7 +46,7 @@ impl Timed {
     }
 }
 
-/// The time until `end`, `most` at most.
+/// The time until `end`, at most `most`.
 fn bounded(end: Instant, most: Duration) -> io::Result<Duration> {
     let left = end.saturating_duration_since(Instant::now()).min(most);
     if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }

@@ -1,4 +1,4 @@
-//! TLS to a mail server or a mailbox, and what a certificate that is refused means.
+//! TLS to a mail server or a mailbox, and advice about rejected certificates.
 
 use std::error::Error;
 use std::io;
@@ -14,7 +14,7 @@ use rustls::{CertificateError, ClientConfig, ClientConnection, OtherError, RootC
 use crate::certificates::read_certificates;
 use crate::timed::Timed;
 
-/// A client that trusts the system's authorities, and those of `ca_file` beside them.
+/// A client configuration that trusts the system's authorities and those in `ca_file`.
 pub(crate) fn client(ca_file: Option<&PathBuf>) -> Result<Arc<ClientConfig>, Invalid> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
@@ -26,7 +26,7 @@ pub(crate) fn client(ca_file: Option<&PathBuf>) -> Result<Arc<ClientConfig>, Inv
     Ok(Arc::new(config.with_root_certificates(roots).with_no_client_auth()))
 }
 
-/// Encrypts the connection; returns when the server has shown that it is `host`, or when the time for it is over.
+/// Encrypts the connection. Returns when the server has proved that it is `host`, or at the deadline.
 pub(crate) fn shake_hands(
     config: &Arc<ClientConfig>,
     host: &str,
@@ -41,21 +41,21 @@ pub(crate) fn shake_hands(
     Ok(StreamOwned::new(connection, tcp))
 }
 
-/// Whether what is sent to this host stays on this machine.
+/// Whether this host is this machine.
 pub fn is_loopback(host: &str) -> bool {
     let host = host.trim().trim_matches(['[', ']']);
     host.eq_ignore_ascii_case("localhost")
         || host.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
 }
 
-/// What to do about a certificate that was refused, where the reason is one that people have to guess at.
+/// Advice about a rejected certificate, if the reason is hard to guess.
 pub(crate) fn advice(error: &(dyn Error + 'static)) -> Option<&'static str> {
     let mut next = Some(error);
     while let Some(error) = next {
         if let Some(rustls::Error::InvalidCertificate(why)) = error.downcast_ref() {
             return advice_about(why);
         }
-        // An error of I/O says what is within the one that it wraps, not that one.
+        // An I/O error does not return the error that it wraps as its source, but that error's source.
         let within = error.downcast_ref::<io::Error>().and_then(|error| error.get_ref());
         next = within.map(|error| error as &(dyn Error + 'static)).or_else(|| error.source());
     }

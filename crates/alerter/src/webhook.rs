@@ -38,7 +38,7 @@ use crate::message::{KeyedNotice, one_by_one};
 use crate::redactor::Redactor;
 use crate::{Alerter, Message, Sent};
 
-/// Headers that are Innkeeper's or the protocol's own.
+/// The headers that Innkeeper or the protocol sets.
 const TAKEN: &[&str] = &[
     "connection",
     "content-length",
@@ -88,7 +88,7 @@ impl WebhookConfig {
         for text in secret.iter().chain(headers.values()) {
             redactor.hide(text.reveal());
         }
-        // Of "Bearer x" the x is the secret.
+        // In "Bearer x" the secret is the x.
         for word in headers.values().flat_map(|value| value.reveal().split_whitespace().skip(1)) {
             redactor.hide(word);
         }
@@ -96,7 +96,7 @@ impl WebhookConfig {
         Ok(Box::new(Webhook { poster, secret, headers }))
     }
 
-    /// The headers of the section and of the file, checked.
+    /// The checked headers of the section and of the file.
     fn all_headers(&self) -> Result<Headers, Invalid> {
         let mut headers = self.headers.clone();
         if let Some(path) = &self.headers_file {

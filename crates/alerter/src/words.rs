@@ -1,9 +1,9 @@
-//! Text from outside made fit for a line, a mail, a chat, a log.
+//! Makes external text safe for a line, a mail, a chat, or a log.
 //!
-//! Names and notes may hold any printable Unicode. What could break out of its place is replaced: control
-//! characters, line separators, and the marks that turn the direction of the text around them.
+//! Names and notes may contain any printable Unicode. Characters that could affect the surrounding text are replaced:
+//! control characters, line separators, and marks that change the direction of text.
 
-/// Whether `c` turns the direction of the text after it, beyond the name it stands in.
+/// Whether `c` changes the direction of the text beyond the name that contains it.
 fn turns(c: char) -> bool {
     matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
@@ -12,7 +12,7 @@ fn breaks(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')
 }
 
-/// `text` on one line: each break or control character becomes a blank.
+/// `text` on one line: each line break or control character becomes a space.
 pub(crate) fn one_line(text: &str) -> String {
     text.chars()
         .map(|c| match c {
@@ -23,7 +23,7 @@ pub(crate) fn one_line(text: &str) -> String {
         .collect()
 }
 
-/// `text` with `\n` as its only break and no other control character but the tab.
+/// `text` with `\n` as its only line break, and with no other control characters but tabs.
 pub(crate) fn lines(text: &str) -> String {
     text.replace("\r\n", "\n")
         .chars()
@@ -37,7 +37,7 @@ pub(crate) fn lines(text: &str) -> String {
         .collect()
 }
 
-/// `text` on one line with nothing lost: what [`one_line`] replaces is written as an escape.
+/// `text` on one line without loss: what [`one_line`] replaces is written as an escape.
 pub(crate) fn escaped(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
     for c in text.chars() {
@@ -46,7 +46,7 @@ pub(crate) fn escaped(text: &str) -> String {
     line
 }
 
-/// At most `longest` characters of `text`, the last of them `…` where something was cut.
+/// At most `longest` characters of `text`. If it was cut, the last one is `…`.
 pub(crate) fn cut(text: &str, longest: usize) -> String {
     if text.chars().count() <= longest {
         return text.to_owned();
@@ -56,8 +56,8 @@ pub(crate) fn cut(text: &str, longest: usize) -> String {
     kept
 }
 
-/// An escaped `text` in pieces of at most `longest` characters, none of them lost: cut at the end of a line or a word where
-/// there is one, and never within an escape such as `&amp;`.
+/// Splits an escaped `text` into pieces of at most `longest` characters without loss. It cuts at the end of a line or a
+/// word if possible, and never within an escape such as `&amp;`.
 pub(crate) fn pieces(text: &str, longest: usize) -> Vec<&str> {
     let mut pieces = Vec::new();
     let mut rest = text;

@@ -1,4 +1,4 @@
-//! When a message that could not be sent is tried again.
+//! The back-off between the attempts to send a message.
 
 use std::time::Duration;
 
@@ -8,8 +8,9 @@ use innkeeper_core::fnv::fnv1a_64;
 
 const BACKOFF: Backoff = Backoff::new(Duration::from_secs(5), Duration::from_secs(3600));
 
-/// The pause after `attempts` failed tries (counted from 0): 5 s, doubling, at most an hour, shortened or lengthened by up
-/// to a fifth so that what failed together does not come back together. The same for the same `seed`.
+/// The pause before the next attempt. `attempts` is the number of failed attempts before the last one: with 0 the pause
+/// is 5 s; it doubles with each up to one hour. Then up to a fifth is added or subtracted, so that messages that failed
+/// together are not retried together. The same `seed` and `attempts` always give the same pause.
 pub(crate) fn pause(attempts: i64, seed: &str) -> TimeDelta {
     let failures = u32::try_from(attempts.max(0)).unwrap_or(u32::MAX);
     let hash = fnv1a_64(seed.bytes().chain(attempts.to_le_bytes()));

@@ -1,8 +1,8 @@
-//! What follows for reservations that are due: the sweep's decisions. Everything here is pure.
+//! The decisions of the sweep about reservations that are due. Everything here is pure.
 //!
-//! [`decide`] draws the conclusion about each by the rules of [`innkeeper_core::sla`], and says what becomes
-//! of its alert. The store hands over what is due, on locked rows, and writes what is decided. [`Rules`] puts
-//! that together with the wording of the messages (`messages.rs`).
+//! [`decide`] evaluates each reservation by the rules of [`innkeeper_core::sla`] and decides what happens to its alert.
+//! The store loads and locks the due reservations, and writes the decisions. [`Rules`] combines the decisions with the
+//! wording of the messages (`messages.rs`).
 
 use chrono::TimeDelta;
 use innkeeper_core::Time;
@@ -19,11 +19,11 @@ use innkeeper_store::{
     NewDelivery,
 };
 
-/// How soon a reservation is looked at again while it is in doubt whether its check-ins could be recorded; and
-/// the soonest that it is looked at again while none could.
+/// How soon a reservation is evaluated again while Innkeeper does not know whether its check-ins could be recorded, and
+/// the minimum pause before the next evaluation while none could be recorded.
 const AGAIN_WHILE_BLIND: TimeDelta = TimeDelta::seconds(1);
 
-/// The [`Decider`] of the sweep: decides by [`decide`], and words messages with the function that it holds.
+/// The [`Decider`] of the sweep: it decides by [`decide`], and words messages with the function that it holds.
 pub struct Rules<C: Fn(&AlertEvent<'_>) -> Vec<NewDelivery>>(pub C);
 
 impl<C: Fn(&AlertEvent<'_>) -> Vec<NewDelivery>> Decider for Rules<C> {
@@ -36,7 +36,7 @@ impl<C: Fn(&AlertEvent<'_>) -> Vec<NewDelivery>> Decider for Rules<C> {
     }
 }
 
-/// Decides what is written about each reservation of the batch.
+/// Decides what is written for each reservation of the batch.
 pub fn decide(batch: &DueBatch) -> Vec<Decision<'_>> {
     let sites = Sites::at(batch.now, &batch.sites);
     batch.due.iter().map(|due| decide_one(due, &batch.blindness, &sites, batch.now)).collect()
@@ -85,13 +85,13 @@ fn decide_one<'b>(
     }
 }
 
-/// Draws the conclusion about one reservation. No job is blamed for silence while a check-in of it that came in
-/// time may still be on its way into the database: it is looked at again soon. Returns also whether that was so.
+/// Evaluates one reservation. Silence opens no alert while a check-in that arrived in time may still be on its way into
+/// the database; such a reservation is evaluated again soon. The returned flag says whether this is the case.
 fn conclude(view: &View<'_>, blindness: &Blindness, now: Time) -> (Evaluation, bool) {
     let mut evaluation = evaluate(view, now);
     let is_blamed = match &evaluation.change {
         DueChange::Open(Reason::Missed { .. } | Reason::Overran { .. }) => true,
-        // A reminder by an interval is told whatever is still to come.
+        // A reminder at a fixed interval does not depend on check-ins that are still to come.
         DueChange::Remind(_) => view.reservation.spec.remind_every == Reminders::Each,
         DueChange::OpenAndRecover(_)
         | DueChange::Open(_)
@@ -109,18 +109,19 @@ fn conclude(view: &View<'_>, blindness: &Blindness, now: Time) -> (Evaluation, b
     }
     let conclusions = &mut evaluation.conclusions;
     if blindness.goes_on(now) {
-        // A deadline whose respites are used up moves on with the window, as little before it as it was at
-        // its beginning.
+        // Once its respites are used up, a deadline moves along with the end of the blind window, at the distance that
+        // it had from the window's beginning. That distance may be tiny, so there is a minimum pause.
         conclusions.wake_at = conclusions.wake_at.max(now + AGAIN_WHILE_BLIND);
     }
     if blindness.doubtful || is_unknown {
-        // If the span turns out to be no blind window, it excuses nothing.
+        // If the span turns out not to be a blind window, it excuses nothing; so the reservation is evaluated again
+        // soon.
         conclusions.wake_at = conclusions.wake_at.min(now + AGAIN_WHILE_BLIND);
     }
     (evaluation, is_unknown)
 }
 
-/// What becomes of the alert, and the run whose output the messages about that have.
+/// The change to the alert, and the run whose output the messages about this change contain.
 fn alert_change(due: &DueReservation, change: DueChange, now: Time) -> Option<(AlertChange, OutputOf)> {
     let open = due.alert.as_ref().map(|alert| &alert.open);
     Some(match change {
@@ -149,8 +150,8 @@ fn alert_change(due: &DueReservation, change: DueChange, now: Time) -> Option<(A
     })
 }
 
-/// The closed alerts that were no trouble: what was reported since shows that the job had been well all the
-/// time. Nobody is told, since it is over.
+/// The closed alerts that late reports have refuted: the job had been well all the time. No message is sent, since the
+/// alert is closed.
 fn answered_alerts(
     due: &DueReservation,
     view: &View<'_>,
@@ -167,7 +168,7 @@ fn answered_alerts(
     past.misses.iter().filter_map(answer).collect()
 }
 
-/// Check-ins as events, and what is wrong with those among them that are successes.
+/// Check-ins as events, and the broken clauses of those that are successes.
 #[derive(Default)]
 struct Judged {
     events: Vec<Event>,
@@ -176,7 +177,7 @@ struct Judged {
 }
 
 impl Judged {
-    /// These check-ins, latest first, of which the first `new` have come since the last look.
+    /// Judges these check-ins, latest first. The first `new` of them have arrived since the last evaluation.
     fn of(
         reservation: &Reservation,
         baseline: &mut Option<Baseline>,

@@ -1,5 +1,5 @@
-//! Sending: claim by a lease, send, record. Each alerter has senders of its own, so that one whose provider hangs keeps no
-//! other waiting.
+//! Sending: a sender claims messages with a lease, sends them and records the outcome. Each alerter has its own
+//! senders, so that an alerter whose provider hangs delays no other.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -25,44 +25,44 @@ use crate::leases::Leases;
 use crate::parts;
 use crate::scan_cursor::ScanCursor;
 
-/// Messages that one sender claims at once at first, where each is sent alone: few, so that the others of its worker pool get theirs
-/// when a provider is slow.
+/// The messages in the first claim of a sender, where each message is sent alone. The number is small, so that a slow
+/// provider's messages are shared among the senders of the worker pool.
 const SINGLES: usize = 8;
-/// And at most: twice as many each time while a provider is quick.
+/// The upper limit of a claim. The size doubles with each quick claim up to this limit.
 const MOST_SINGLES: usize = 256;
-/// A claim that is worked off within this is quick.
+/// A claim whose messages are all sent within this time counts as quick.
 const QUICK: Duration = Duration::from_millis(200);
-/// A message that takes longer has its sender give back most of what it has claimed.
+/// When one message takes longer than this, the sender gives back most of its claim.
 const SLOW: Duration = Duration::from_secs(1);
-/// Messages that one digest holds at most: they are all in memory while it is made, 4 kB each.
+/// The most messages in one digest. All of them are in memory while it is composed, about 4 kB each.
 const DIGEST: i64 = 10_000;
-/// Messages that are claimed together where a digest is a list of them all.
+/// The most messages in one claim where a digest is a plain list of them.
 const LIST: i64 = 1000;
-/// So many messages of a digest are refused one by one, with none taken in between, before the rest of it waits.
+/// After this many messages of a digest have been refused one by one in a row, the rest of the digest waits.
 const REFUSED: usize = 10;
-/// What was sent is recorded at least this often while more is being sent.
+/// Outcomes are recorded at least this often while more messages are being sent.
 const RECORD_EVERY: Duration = Duration::from_millis(100);
-/// How often the first sender of an alerter looks by itself, and how often the others, who wait to be called: seldom, but
-/// soon enough when the first is held up by a provider that hangs.
+/// How often the first sender of an alerter polls the outbox, and how often the other senders do. The others are
+/// normally woken; they poll in case the first is held up by a provider that hangs.
 const LEAD_SLEEP: Duration = Duration::from_secs(1);
 const HELPER_SLEEP: Duration = Duration::from_secs(5);
-/// What senders do with the database.
+/// The database operations of a sender, as named in its progress.
 const CLAIM: &str = "claim";
 const RECORD: &str = "record";
-/// How soon a result is recorded again while the database is away.
+/// The pause before recording is retried while the database is unavailable.
 const RECORD_AGAIN: Duration = Duration::from_millis(200);
 
-/// The senders of one alerter: a wake-up call for each.
+/// The senders of one alerter, with a way to wake each.
 pub struct WorkerPool {
     /// The alerter's name.
     pub name: AlerterName,
     pub(crate) wakes: Vec<Wake>,
-    /// One of them at a time claims a digest.
+    /// Held by the sender that claims a digest; only one does at a time.
     pub(crate) claiming: Arc<Mutex<()>>,
     pub(crate) cursor: Arc<Mutex<ScanCursor<Place>>>,
     /// The alerter's kind.
     pub(crate) kind: AlerterKind,
-    /// When the alerter was enabled again after it was parked; none where this process has not seen it parked.
+    /// When the alerter was enabled again after it had been parked; none if this process has not seen it parked.
     pub(crate) enabled_at: Option<Time>,
     /// Whether its worker pool is to end.
     pub(crate) retired: Arc<AtomicBool>,
@@ -88,23 +88,24 @@ impl WorkerPool {
         }
     }
 
-    /// Has its senders end when they have sent what they are sending.
+    /// Makes the senders end after the messages that they are sending.
     pub(crate) fn retire(&self) {
         self.retired.store(true, Ordering::Relaxed);
         self.wakes.iter().for_each(Wake::wake);
     }
 
-    /// Calls them, if a pass of the sweep has put something into the outbox for them.
+    /// Wakes the senders, if the sweep has put messages into the outbox for them.
     pub(crate) fn call(&self, put_in: bool) {
         if put_in {
-            // All of them: which one is free, and not waiting for a provider that hangs, nobody knows.
+            // Wakes all of them, since it is not known which ones are idle and which ones wait for a provider that
+            // hangs.
             self.wakes.iter().for_each(Wake::wake);
         }
     }
 }
 
-/// What the senders of one alerter say in the log when messages do not get through, all of them together: a provider that is away in a storm
-/// is one line a minute. What became of each message stands in the outbox, and on its page.
+/// The rate-limited log lines of all senders of one alerter about messages that were not delivered: while a provider is
+/// unavailable they write one line a minute. The outcome of each message is in the outbox and on its page.
 #[derive(Debug, Default)]
 pub struct Complaints {
     refused: Seldom,
@@ -115,35 +116,35 @@ pub struct Complaints {
 
 /// One sender of one alerter.
 pub struct DeliverySender {
-    /// Where the outbox is.
+    /// The database with the outbox.
     pub store: Store,
     /// All alerters.
     pub alerters: Arc<Alerters>,
-    /// The one that this sender sends through.
+    /// The alerter that this sender sends through.
     pub name: AlerterName,
-    /// The time.
+    /// The clock.
     pub clock: Arc<dyn Clock>,
-    /// How long a claim holds without being renewed.
+    /// How long a claim is valid without being renewed.
     pub lease: TimeDelta,
-    /// What this process has claimed.
+    /// The claims of this process, which are renewed while messages are being sent.
     pub leases: Leases,
-    /// Held by the one of its worker pool that claims a digest.
+    /// Held by the sender of this worker pool that claims a digest.
     pub claiming: Arc<Mutex<()>>,
-    /// Where its worker pool looks for what is sent alone.
+    /// Where this worker pool's scans of the outbox for single messages begin.
     pub cursor: Arc<Mutex<ScanCursor<Place>>>,
-    /// How long a message is tried again.
+    /// How long a message is retried before it is given up.
     pub retry_for: TimeDelta,
-    /// When its alerter was enabled again: a message was not tried before.
+    /// When the alerter was enabled again; its messages could not be tried before that.
     pub enabled_at: Option<Time>,
-    /// What it counts.
+    /// The counters of what was sent.
     pub metrics: Metrics,
-    /// What its worker pool says in the log.
+    /// The rate-limited log of the worker pool.
     pub complaints: Arc<Complaints>,
-    /// How it gets on with what it writes of messages.
+    /// The progress of the claims and records, for the health status.
     pub progress: Progress,
 }
 
-/// What one step did.
+/// The outcome of one step.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Dispatched {
     /// Messages that were claimed.
@@ -153,18 +154,19 @@ pub struct Dispatched {
 }
 
 impl DeliverySender {
-    /// Claims what is ready, sends it, records what became of it.
+    /// Claims the messages that are ready, sends them and records the outcome.
     ///
     /// # Errors
-    /// The database's. What was claimed and not recorded goes out again, under the same key, when its lease has run out.
+    /// Those of the database. A message that was claimed and not recorded is sent again, under the same key, after its
+    /// lease has expired.
     pub fn dispatch_once(&self, shutdown: &Shutdown) -> Result<Dispatched, StoreError> {
         self.dispatch(SINGLES, shutdown)
     }
 
-    /// The same; `most` messages are claimed where each is sent alone.
+    /// Like [`dispatch_once`](Self::dispatch_once), but claims up to `most` messages where each is sent alone.
     ///
     /// # Errors
-    /// As above.
+    /// As those of [`dispatch_once`](Self::dispatch_once).
     pub fn dispatch(&self, most: usize, shutdown: &Shutdown) -> Result<Dispatched, StoreError> {
         let Some(alerter) = self.alerters.get(self.name.as_str()) else { return Ok(Dispatched::default()) };
         let token = Uuid::new_v4().to_string();
@@ -178,7 +180,7 @@ impl DeliverySender {
         self.work_off(alerter, &token, vec![sending], shutdown)
     }
 
-    /// Does one of the things that it does with the database, which shows whether they can be done.
+    /// Performs one of the database operations and notes in the progress whether it succeeded.
     fn try_to<T>(&self, what: &str, work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
         let attempt = self.progress.begin(self.worker(what));
         let done = work();
@@ -189,12 +191,12 @@ impl DeliverySender {
         done
     }
 
-    /// Its worker pool at one of the two.
+    /// The name under which the progress knows this operation of this alerter.
     fn worker(&self, what: &str) -> String {
         format!("{what} {}", self.name)
     }
 
-    /// Nothing waits to be sent through its alerter.
+    /// Notes that no message waits to be sent through this alerter.
     fn has_nothing_to_do(&self) {
         for what in [CLAIM, RECORD] {
             self.progress.has_nothing_to_do(&self.worker(what));
@@ -225,13 +227,13 @@ impl DeliverySender {
 
     fn claim_digest(&self, alerter: &dyn Alerter, token: &str) -> Result<Option<Sending>, StoreError> {
         let limit = if alerter.sums_up() { DIGEST } else { LIST };
-        // In the database they would take turns all the same, each with a connection of its own.
+        // The database would serialise these claims in any case, and each would occupy a connection meanwhile.
         let _claiming = self.claiming.lock();
         let now = self.clock.now();
         self.store.claim_digest(self.name.as_str(), now, self.lease, token, limit, alerter.sums_up())
     }
 
-    /// Sends what was claimed under `token`, and records what became of it.
+    /// Sends what was claimed under `token`, and records the outcome.
     fn work_off(
         &self,
         alerter: &dyn Alerter,
@@ -248,7 +250,7 @@ impl DeliverySender {
             false => sendings.into(),
         };
         let mut refused = 0;
-        // Of a digest: why its other parts wait.
+        // Why the remaining parts of a digest wait.
         let mut waits = None;
         while let Some(sending) = sendings.pop_front() {
             let begun = Instant::now();
@@ -261,7 +263,8 @@ impl DeliverySender {
                 && alerter.takes_digests()
             {
                 if sending.deliveries.len() > 1 {
-                    // Nothing of it was taken. What one message spoils, or its size, must not be the end of the others.
+                    // Nothing of it was delivered. The sending is split, so that one bad message, or the size, does not
+                    // hold back the other messages.
                     log::debug!(
                         "{}: {} messages go out in halves: {problem}",
                         self.name,
@@ -281,7 +284,8 @@ impl DeliverySender {
             match &sent {
                 Some(Sent::Delivered) => refused = 0,
                 Some(Sent::Retryable { after, problem, .. }) if alerter.takes_digests() => {
-                    // In their order: what tells the end of an incident must not overtake what tells its beginning.
+                    // The remaining messages wait to keep the order: the end of an incident must not be delivered
+                    // before its beginning.
                     let (after, problem) = (*after, problem.clone());
                     waits = Some(Sent::Retryable { after, maybe_sent: false, problem });
                 }
@@ -328,7 +332,7 @@ impl DeliverySender {
         }
     }
 
-    /// Sends one sending, outside of any transaction.
+    /// Sends one sending. No transaction is open meanwhile.
     fn send(&self, alerter: &dyn Alerter, sending: &Sending) -> Sent {
         let first = sending.deliveries.first().and_then(|delivery| u64::try_from(delivery.id).ok());
         let _delivery = first.map(|id| within("delivery", id));
@@ -347,7 +351,8 @@ impl DeliverySender {
         alerter.send(&message)
     }
 
-    /// Whether a message that was put in at `oldest` was tried for long enough. Only time counts in which Innkeeper lived.
+    /// Whether a message that was put into the outbox at `oldest` has been retried for long enough. Only the time in
+    /// which Innkeeper was running counts.
     fn is_given_up(&self, oldest: Time, now: Time) -> bool {
         if now - oldest < self.retry_for || !self.clock.is_steady() {
             return false;
@@ -361,7 +366,7 @@ impl DeliverySender {
         }
     }
 
-    /// What becomes of the deliveries of a sending that ended so.
+    /// The outcome for the deliveries of a sending that ended with `sent`.
     fn judge(&self, sent: Sent, sending: &Sending, now: Time) -> SendOutcome {
         let whom = if sending.recipient.is_empty() { "" } else { " to " };
         let way = format!("{}{whom}{}", self.name, sending.recipient);
@@ -375,7 +380,7 @@ impl DeliverySender {
             Sent::Retryable { after, maybe_sent, problem } => {
                 let oldest =
                     sending.deliveries.iter().map(|delivery| delivery.created_at).min().unwrap_or(now);
-                // As long as its alerter was parked it could not be tried.
+                // The time in which the alerter was parked does not count, since the message could not be tried then.
                 let oldest = self.enabled_at.map_or(oldest, |enabled_at| oldest.max(enabled_at));
                 if self.is_given_up(oldest, now) {
                     let given_up = format_args!("a message through {way} is given up: {problem}");
@@ -395,8 +400,8 @@ impl DeliverySender {
         }
     }
 
-    /// Records results. While the database is away it is tried again, so that what was sent is not sent twice: whoever else
-    /// could claim it needs the same database.
+    /// Records results, and retries while the database is unavailable, so that a message that was sent is not sent
+    /// twice: another sender needs the same database to claim it.
     fn record(
         &self,
         token: &str,
@@ -428,12 +433,13 @@ impl DeliverySender {
     }
 }
 
-/// All messages of a sending ended so.
+/// One outcome for all messages of a sending.
 fn finished(sending: &Sending, outcome: SendOutcome) -> Finished {
     Finished { ids: sending.deliveries.iter().map(|delivery| delivery.id).collect(), outcome }
 }
 
-/// The loop of one sender, until the process stops or `refresh`, which brings it up to date, says that it is to end. The lead looks for work by itself and calls `helpers` when there is much.
+/// The loop of one sender. It ends when the process stops, or when `refresh`, which updates the sender, says so. The
+/// lead sender polls the outbox and wakes `helpers` when there is much to send.
 pub(crate) fn run(
     sender: &mut DeliverySender,
     refresh: impl Fn(&mut DeliverySender) -> bool,
@@ -458,17 +464,17 @@ pub(crate) fn run(
     sender.has_nothing_to_do();
 }
 
-/// How a sender goes about it.
+/// The pace of one sender.
 struct Pace {
-    /// Singles of the next claim.
+    /// The size of the next claim of single messages.
     most: usize,
     /// The longest sleep.
     longest: Duration,
 }
 
 impl Pace {
-    /// One step; returns how long to sleep before the next. Who was `called`, or has just found work, claims without asking first
-    /// when there is something: in a storm that costs as much as the claim.
+    /// One step. Returns how long to sleep before the next one. A sender that was woken, or that has just found work,
+    /// claims without first asking whether there is something: under high load that query costs as much as the claim.
     fn step(
         &mut self,
         sender: &DeliverySender,
@@ -492,8 +498,8 @@ impl Pace {
         } else if done.claimed >= self.most {
             self.most = MOST_SINGLES.min(self.most * 2);
         }
-        // Where nothing was claimed, what is ready is another sender's, gathers, or waits for an earlier message of its
-        // incident. To look for it again each second is the lead's.
+        // When nothing was claimed, the messages that are ready belong to another sender, gather for a digest, or wait
+        // for an earlier message of their incident. Only the lead looks for them again each second.
         Ok(if done.claimed > 0 { Duration::ZERO } else { self.longest })
     }
 }

@@ -1,4 +1,4 @@
-//! Gives up messages that wait for an alerter that no sweeper has any more, and tells the operator of them: once, with a count.
+//! Gives up messages for alerters that no sweeper has any more, and sends the operator one message with their count.
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
@@ -15,19 +15,21 @@ use innkeeper_store::{AlertEvent, GivingUp, GoneAlerter, NewDelivery, Store, Sto
 
 use crate::messages::MessageComposer;
 
-/// How long the alerters must have been the same: by then every sweeper knows of it, and writes nothing more for one that is gone. What is
-/// younger waits: a sweeper that has a new alerter may write for it before it says so.
+/// How long the set of alerters must have been unchanged. By then every sweeper knows the set, and writes no more
+/// messages for an alerter that is gone. Younger messages are kept: a sweeper with a new alerter may write messages for
+/// it before it publishes it.
 const SETTLED: Duration = Duration::from_secs(4);
-/// How long after a start nothing is given up: sweepers that start together say one after the other what they have.
+/// How long after a start nothing is given up, since sweepers that start together publish their alerters one after the
+/// other.
 const AFTER_START: Duration = Duration::from_secs(10);
-/// Messages that are given up in one transaction.
+/// The most messages given up in one transaction.
 const BATCH: i64 = 500;
-/// How many such transactions a look makes at most: which alerters there are is asked again before more follow.
+/// The most such transactions in one look. The set of alerters is read again before more follow.
 const BATCHES: usize = 10;
-/// Reservations that a message names.
+/// The most reservations that a message names.
 const NAMED: usize = 10;
 
-/// What looks.
+/// Finds and gives up messages for alerters that are gone.
 pub struct GoneWatch {
     store: Store,
     clock: Arc<dyn Clock>,
@@ -36,14 +38,15 @@ pub struct GoneWatch {
     singleton: Singleton,
     shutdown: Shutdown,
     begun: Instant,
-    /// The alerters as they were found last, and since when they have been so.
+    /// The alerters found by the last look, and since when they have been unchanged.
     known: Option<(KnownAlerters, Instant)>,
-    /// The alerters that are gone and of which the operator has been told.
+    /// The alerters that are gone and that the operator has been told about.
     told: BTreeSet<String>,
 }
 
 impl GoneWatch {
-    /// Which tells through `operator`, and stops in the midst when this node is no longer the one, or is to stop.
+    /// Messages to the operator go through `operator`. A look stops early when this node loses the singleton lease or
+    /// is to stop.
     pub fn new(
         store: &Store,
         clock: Arc<dyn Clock>,
@@ -65,11 +68,11 @@ impl GoneWatch {
         }
     }
 
-    /// Looks at `at` for messages that wait for an alerter that is gone, and gives up so many of them as one look may. Returns how many
-    /// those are.
+    /// Looks at `at` for messages for alerters that are gone, and gives up as many of them as one look may. Returns how
+    /// many it gave up.
     ///
     /// # Errors
-    /// The database's.
+    /// Those of the database.
     pub fn look_once(&mut self, at: Instant) -> Result<usize, StoreError> {
         let now = self.clock.now();
         if !self.clock.is_steady() {
@@ -82,7 +85,7 @@ impl GoneWatch {
         if !kept.outdated.is_empty() {
             self.store.forget_ways(&std::mem::take(&mut kept.outdated))?;
         }
-        // One that is there again may be gone once more.
+        // An alerter that has come back may be gone again later, which is then reported again.
         self.told.retain(|alerter| !kept.names.contains(alerter));
         let since = match &self.known {
             Some((known, since)) if *known == kept => *since,
@@ -94,7 +97,7 @@ impl GoneWatch {
         }
         let mut until = now - SETTLED;
         if !kept.is_complete {
-            // Who has not said what it has would have given these up, too.
+            // A sweeper that has not published its alerters would itself have given up messages older than this.
             let retry_for = self.live.get().sweeper.retry_for;
             until = until.min(lived::ago(&self.store.blind_windows(now)?, retry_for, now));
         }
@@ -107,7 +110,7 @@ impl GoneWatch {
         Ok(given_up)
     }
 
-    /// Gives up what was put in for `alerter` until then, in at most `left` transactions.
+    /// Gives up the messages for `alerter` that were created up to `until`, in at most `left` transactions.
     fn give_up(&mut self, alerter: &str, until: Time, left: &mut usize) -> Result<usize, StoreError> {
         let now = self.clock.now();
         let composer = MessageComposer::new(&self.live.get(), self.operator.ways());
@@ -148,13 +151,13 @@ impl GoneWatch {
     }
 }
 
-/// What the operator hears.
+/// The message to the operator.
 #[derive(Template)]
 #[template(path = "alerter_gone.txt")]
 struct AlerterGone<'a> {
     alerter: &'a str,
     messages: i64,
-    /// The reservations of which somebody else hears now.
+    /// The reservations whose alerts now go to somebody else.
     told_anew: &'a [String],
     reservations: i64,
 }
@@ -187,7 +190,7 @@ mod tests {
             text.contains("the open alerts of 12 reservations") && text.contains("shop/job-9 and 2 more."),
             "{text}"
         );
-        // What comes after the first batch is not known when it is told.
+        // Only the first batch is known when the message is composed.
         assert!(!said(2000, 500).text.contains("shop/"));
     }
 }

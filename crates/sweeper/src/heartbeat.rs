@@ -1,4 +1,4 @@
-//! The outward heartbeat: a monitor outside hears from us while all is well.
+//! The outgoing heartbeat: Innkeeper calls an external monitor as long as all is well.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,22 +11,22 @@ use innkeeper_node::health::health;
 use innkeeper_node::heartbeat::Singleton;
 use innkeeper_store::Store;
 
-/// Calls an address while all is well.
+/// Calls an address as long as all is well.
 pub struct OutsideHeartbeat {
-    /// What tells whether it is.
+    /// The database whose state tells whether all is well.
     pub store: Store,
-    /// The time.
+    /// The clock.
     pub clock: Arc<dyn Clock>,
-    /// Only one node calls.
+    /// The lease by which only one node calls.
     pub singleton: Singleton,
-    /// The address.
+    /// The address to call.
     pub asker: HttpAsker,
-    /// How often.
+    /// The interval between calls.
     pub every: Duration,
 }
 
 impl OutsideHeartbeat {
-    /// Calls, if all is well. Returns whether it did, and was heard.
+    /// Calls the address if all is well. Returns whether it called and got a successful answer.
     pub fn call_once(&self) -> bool {
         match health(&self.store, self.clock.now()) {
             Ok(PeerHealth::Ok) => {}

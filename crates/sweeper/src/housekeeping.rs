@@ -1,4 +1,4 @@
-//! What is done now and then: pruning.
+//! Periodic housekeeping: pruning of old rows.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,24 +10,24 @@ use innkeeper_node::config::Live;
 use innkeeper_node::heartbeat::Singleton;
 use innkeeper_store::{Store, StoreError, UNDO_WITHIN, Walk};
 
-/// How often.
+/// The interval between two rounds.
 const EVERY: Duration = Duration::from_secs(600);
-/// The first time, after the start: late enough not to slow it down.
+/// The delay of the first round after the start, so that it does not slow the start down.
 const FIRST: Duration = Duration::from_secs(30);
 
-/// How long a blind window is remembered: a job that was last heard of before it has long been told about.
+/// How long a blind window is kept. A job that was last heard of before it has long been reported.
 const BLIND_WINDOWS_KEPT: TimeDelta = TimeDelta::days(90);
 
-/// How long a step of a clock is remembered.
+/// How long a clock step is kept.
 const STEPS_KEPT: TimeDelta = TimeDelta::days(90);
 
-/// How long the audit log goes back.
+/// How long entries of the audit log are kept.
 const AUDIT_KEPT: TimeDelta = TimeDelta::days(400);
 
-/// How long it is remembered when somebody was written to last: longer than any storm gathers.
+/// How long the time of the last message to a recipient is kept: longer than any digest gathers.
 const PACING_KEPT: TimeDelta = TimeDelta::hours(1);
 
-/// What the housekeeping works with.
+/// The parts that housekeeping needs.
 pub(crate) struct Keeper {
     pub store: Store,
     pub clock: Arc<dyn Clock>,
@@ -36,14 +36,14 @@ pub(crate) struct Keeper {
 }
 
 impl Keeper {
-    /// Does it once, if this node is the one to do it, and stops when it is not any more.
+    /// Does one round, if this node holds the lease, and stops when it loses it.
     pub fn keep_once(&self, walk: &mut Walk, shutdown: &Shutdown) -> Result<(), StoreError> {
         if !self.singleton.is_held() || !self.clock.is_steady() {
             return Ok(());
         }
         let now = self.clock.now();
         let config = self.live.get();
-        // Neither an outage nor a clock that jumped makes anything old.
+        // Ages count only the time in which Innkeeper was running and its clock was steady.
         let windows = self.store.blind_windows(now)?;
         let ago = |age| lived::ago(&windows, age, now);
         self.store.forget_blind_windows(ago(BLIND_WINDOWS_KEPT))?;

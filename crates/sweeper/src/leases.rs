@@ -1,5 +1,5 @@
-//! What this process has claimed and not yet recorded. Its leases are short, so that another sweeper soon takes over after a
-//! crash, and are renewed while it lives, so that a slow provider's messages stay its own.
+//! The claims of this process whose outcome is not yet recorded. Leases are short, so that another sweeper takes over
+//! soon after a crash. They are renewed while the process lives, so that a slow provider's messages stay with it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,28 +11,28 @@ use innkeeper_node::{Seldom, Shutdown};
 use innkeeper_store::{Sending, Store, StoreError};
 use parking_lot::{Mutex, MutexGuard};
 
-/// The claims under way, by token. Clones share them.
+/// The current claims, by token. Clones share them.
 #[derive(Clone, Default)]
 pub struct Leases(Arc<Mutex<HashMap<String, Vec<i64>>>>);
 
-/// A claim under way; it ends when this is dropped.
+/// A current claim. It ends when this value is dropped.
 pub(crate) struct HeldLease<'a> {
     leases: &'a Leases,
     token: &'a str,
 }
 
 impl Leases {
-    /// Remembers the claim `token` of `sendings` until the result is dropped.
+    /// Remembers the claim `token` of `sendings` until the returned value is dropped.
     pub(crate) fn hold<'a>(&'a self, token: &'a str, sendings: &[Sending]) -> HeldLease<'a> {
         let deliveries = sendings.iter().flat_map(|sending| &sending.deliveries);
         self.claims().insert(token.to_owned(), deliveries.map(|delivery| delivery.id).collect());
         HeldLease { leases: self, token }
     }
 
-    /// Prolongs every claim under way until `until`.
+    /// Extends every current claim until `until`.
     ///
     /// # Errors
-    /// The database's; the claims then hold for as long as they did.
+    /// Those of the database. The claims then keep their former expiry.
     pub fn renew(&self, store: &Store, until: Time) -> Result<(), StoreError> {
         let claims: Vec<(String, Vec<i64>)> =
             self.claims().iter().map(|(token, ids)| (token.clone(), ids.clone())).collect();
@@ -50,7 +50,7 @@ impl Drop for HeldLease<'_> {
     }
 }
 
-/// The loop: three times in the span of a lease, until the process stops.
+/// The loop, until the process stops: renews the claims three times per lease.
 pub(crate) fn run(leases: &Leases, store: &Store, clock: &dyn Clock, lease: TimeDelta, shutdown: &Shutdown) {
     let pause = (lease / 3).to_std().unwrap_or(Duration::from_secs(1));
     let complaints = Seldom::new();

@@ -1,12 +1,15 @@
-//! The night watch: finds what is overdue, puts into words what has to be told, sends it, and sums up the week.
+//! The night watch: finds overdue reservations, composes the messages about them, sends them, and sums up the week.
 //!
-//! It draws conclusions and never takes check-ins. Each piece of work is a step that returns what it did, and a short loop
-//! around it.
+//! It evaluates reservations and never accepts check-ins. Each piece of work is a step that returns what it did, with a
+//! short loop around it.
 //!
-//! Where to start: [`Sweeper`] puts the parts together; `watch.rs` is the loop of the sweep; `decide.rs` says what follows for what is due; `messages.rs` writes what people read;
-//! `dispatch.rs` sends it, `worker_pools.rs` has senders for each alerter, `leases.rs` keeps what is being sent, `scan_cursor.rs` where a scan begins; `summary.rs` is the weekly table; `housekeeping.rs` prunes;
-//! `outages.rs` tells of messages that do not get through; `routing.rs` looks for reservations whose messages lead nowhere;
-//! `summary_loop.rs` sends the summary when it is time; `peers.rs`, `mail_loop.rs` and `heartbeat.rs` look after Innkeeper itself.
+//! Where to start: [`Sweeper`] puts the parts together; `watch.rs` is the loop of the sweep; `decide.rs` decides what
+//! happens to due reservations; `messages.rs` composes what people read; `dispatch.rs` sends it; `worker_pools.rs`
+//! keeps senders for each alerter; `leases.rs` keeps the claims on messages that are being sent; `scan_cursor.rs`
+//! remembers where a scan begins; `summary.rs` is the weekly table; `housekeeping.rs` prunes; `outages.rs` reports
+//! messages that are not delivered; `routing.rs` looks for reservations whose messages have no recipient;
+//! `summary_loop.rs` sends the summary when it is time; `peers.rs`, `mail_loop.rs` and `heartbeat.rs` watch Innkeeper
+//! itself.
 
 mod backoff;
 pub mod decide;
@@ -45,10 +48,11 @@ use peers::WatchedPeer;
 use summary_loop::Summaries;
 use worker_pools::WorkerPools;
 
-/// How long a stop waits for messages that are being sent. What is cut off goes out again under the same key.
+/// How long a stop waits for messages that are being sent. A message that is interrupted is sent again under the same
+/// key.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
 
-/// The running watch: its threads.
+/// The running sweeper, with its threads.
 pub struct Sweeper {
     parts: Arc<Mutex<Vec<SupervisedThread>>>,
     ended: std::sync::mpsc::Receiver<()>,
@@ -56,15 +60,16 @@ pub struct Sweeper {
 }
 
 impl Sweeper {
-    /// Starts the sweep, the senders of each alerter, and the housekeeping. `wake` rings when a conclusion may have changed.
+    /// Starts the sweep, the senders of each alerter, and the housekeeping. `wake` is signalled when the conclusion
+    /// about a reservation may have changed.
     ///
     /// # Errors
-    /// A peer, a mailbox or an address of the heartbeat that cannot be used, or no thread to be had.
+    /// A peer, a mailbox or a heartbeat address that cannot be used, or a thread that the system does not give.
     pub fn start(process: &Process, wake: Wake) -> anyhow::Result<Self> {
         let (store, config, heartbeat) = (process.store(), process.config(), process.heartbeat());
         let (ways, shutdown) = (process.alerters().clone(), process.shutdown());
         let clock = heartbeat.clock();
-        // Of its own, as a heartbeat: a lease that is prolonged too late is lost.
+        // The lease has a connection of its own, as the heartbeat has: a lease that is renewed too late is lost.
         let singleton = Singleton::new(store.apart_with_short_waits(), heartbeat.id(), heartbeat.clock());
         let live = config.live();
         let parts = Arc::<Mutex<Vec<SupervisedThread>>>::default();
@@ -81,7 +86,8 @@ impl Sweeper {
         };
         let leases = Leases::default();
         let mut worker_pools = WorkerPools {
-            // What senders ask of the database is short. In a storm more at once would take the processors from the check-ins.
+            // The senders' queries are short. Under high load more of them at once would take CPU time from the
+            // check-ins.
             store: store.apart(),
             ways: ways.clone(),
             live: live.clone(),
@@ -103,7 +109,7 @@ impl Sweeper {
         let (renewed, lease, stop) = (store.clone(), config.sweeper.lease, shutdown.clone());
         let renewing = Arc::clone(&clock);
         start("leases", Box::new(move || leases::run(&leases, &renewed, renewing.as_ref(), lease, &stop)))?;
-        // Nor must the sweep wait for them.
+        // The sweep has its own connections too, so that it does not wait for the senders.
         let mut watch = watch::Watch {
             store: store.apart(),
             clock: Arc::clone(&clock),
@@ -143,16 +149,16 @@ impl Sweeper {
         Ok(Self { parts, ended, singleton })
     }
 
-    /// The lease of what only one node does.
+    /// The lease for work that only one node does.
     pub fn singleton(&self) -> &Singleton {
         &self.singleton
     }
 }
 
 impl RoleWork for Sweeper {
-    /// Waits for the threads to end; at most ten seconds, so that a provider that hangs cannot hold up the stop.
+    /// Waits for the threads to end, at most ten seconds, so that a provider that hangs cannot delay the stop.
     fn finish(self: Box<Self>, _in_order: bool) -> anyhow::Result<()> {
-        // Every part holds one end of the channel, so it breaks when the last has ended.
+        // Every thread holds one end of the channel, so it disconnects when the last thread has ended.
         if let Err(std::sync::mpsc::RecvTimeoutError::Timeout) = self.ended.recv_timeout(STOP_WITHIN) {
             log::warn!("a message is still being sent; it will go out again under the same key");
             return Ok(());
@@ -162,7 +168,7 @@ impl RoleWork for Sweeper {
     }
 }
 
-/// What the loops that look beyond this installation share.
+/// The common input of the loops that talk to other systems.
 struct Outside<'a> {
     process: &'a Process,
     singleton: &'a Singleton,
@@ -171,7 +177,7 @@ struct Outside<'a> {
 type Loop = Box<dyn FnOnce(&Shutdown) + Send>;
 
 impl Outside<'_> {
-    /// The loops that are configured, with names for their threads.
+    /// The configured loops, with the names of their threads.
     fn loops(&self) -> anyhow::Result<Vec<(&'static str, Loop)>> {
         let Self { process, singleton } = *self;
         let (store, config, heartbeat) = (process.store(), process.config(), process.heartbeat());
@@ -234,7 +240,7 @@ impl Outside<'_> {
     }
 }
 
-/// Says how the sweeper is, until the process stops.
+/// Serves the health status of the sweeper until the process stops.
 fn serve(listener: Listener, shutdown: &Shutdown) {
     if let Err(error) = listener.run(shutdown) {
         log::error!("{error}: {:?}", error.source());
@@ -242,10 +248,10 @@ fn serve(listener: Listener, shutdown: &Shutdown) {
     }
 }
 
-/// The whole process: waits for the database, then watches until it is asked to stop.
+/// The whole process: waits for the database, then runs the sweeper until it is asked to stop.
 ///
 /// # Errors
-/// What ended it before that.
+/// Whatever ended the process before it was asked to stop.
 pub fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<()> {
     let process = Process::start(Role::Sweeper, config, shutdown)?;
     let sweeper = Sweeper::start(&process, Wake::new(shutdown))?;

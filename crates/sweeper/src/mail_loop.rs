@@ -1,4 +1,4 @@
-//! The mail loop: Innkeeper mails itself and looks whether the mail comes.
+//! The mail loop: Innkeeper sends a mail to itself and checks that it arrives.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,21 +15,21 @@ use innkeeper_node::{Shutdown, Ways};
 use innkeeper_store::{Store, StoreError};
 use uuid::Uuid;
 
-/// How often the mailbox is looked into while a mail is under way.
+/// How often the mailbox is checked while a mail is under way.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
-/// How a round ended, in a word or two.
+/// The outcome of a round. The text is the problem, in a few words.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Round {
-    /// The mail came.
+    /// The mail arrived.
     Came,
-    /// It could not be sent.
+    /// The mail could not be sent.
     NotSent(String),
-    /// It was sent, and the mailbox cannot be read.
+    /// The mail was sent, but the mailbox cannot be read.
     Unreadable(String),
-    /// It was sent, the mailbox can be read, and it did not come in time.
+    /// The mail was sent and the mailbox can be read, but the mail did not arrive in time.
     Lost(String),
-    /// The process stops, or another node does it now.
+    /// The process stops, or another node has taken over.
     CutShort,
 }
 
@@ -45,7 +45,7 @@ impl Round {
     }
 }
 
-/// What the operator hears.
+/// The message to the operator.
 #[derive(Template)]
 enum MailMessage<'a> {
     #[template(path = "mail_broken.txt")]
@@ -54,7 +54,7 @@ enum MailMessage<'a> {
     Works,
 }
 
-/// Sends mails to a mailbox of its own.
+/// Sends mails to a mailbox of its own and waits for them.
 pub struct MailLoop {
     store: Store,
     clock: Arc<dyn Clock>,
@@ -70,7 +70,7 @@ pub struct MailLoop {
 }
 
 impl MailLoop {
-    /// The loop of this configuration; none where it is off.
+    /// The loop of this configuration; none if it is off.
     ///
     /// # Errors
     /// Certificates that cannot be read.
@@ -157,10 +157,10 @@ impl MailLoop {
         }
     }
 
-    /// Records how a round ended; the operator hears when that is new.
+    /// Records the outcome of a round, and sends the operator a message when the outcome has changed.
     ///
     /// # Errors
-    /// The database's.
+    /// Those of the database.
     pub fn record(&self, round: &Round) -> Result<(), StoreError> {
         let Some((state, problem)) = round.state() else { return Ok(()) };
         let now = self.clock.now();
@@ -185,7 +185,7 @@ impl MailLoop {
             next = Instant::now() + self.every;
             self.alerters = ways.now();
             let round = self.round(shutdown);
-            // A server that is slow may have outlasted the lease: then another node tells how mail stands.
+            // With a slow server the round may have outlasted the lease. Then another node reports the state of mail.
             if !self.singleton.is_held() {
                 continue;
             }

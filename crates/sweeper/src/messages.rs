@@ -1,4 +1,4 @@
-//! What people read: from what happened to messages, one for each recipient.
+//! Composes what people read: turns an event into messages, one for each recipient.
 
 use chrono::TimeDelta;
 use innkeeper_core::alert::Reason;
@@ -14,25 +14,25 @@ use innkeeper_store::{AlertEvent, NewDelivery, Reached};
 
 use crate::own;
 
-/// Others who were told that a message names at most.
+/// The most other recipients that a message names.
 const NAMED: usize = 5;
 
-/// Who speaks, and through what.
+/// Composes messages: the sender's identity, and the routes.
 #[derive(Debug, Clone)]
 pub struct MessageComposer {
     /// The installation's name.
     pub instance: String,
-    /// Where people reach it.
+    /// The address of the pages for people.
     pub public_url: String,
-    /// The machine that sends.
+    /// The machine that sends, for placeholders.
     pub sender: own::SendingMachine,
-    /// Which words subjects have.
+    /// The wording of subjects.
     pub subjects: SubjectWords,
-    /// The ways out that there are.
+    /// The known alerters.
     pub ways: KnownWays,
-    /// Who hears of what reaches nobody else.
+    /// The recipients of messages that reach nobody else.
     pub operator: Vec<Recipient>,
-    /// Alerters that keep an incident open until it is resolved: they hear of a recovery that people are spared.
+    /// The alerters that keep an incident open until it is resolved. They get a recovery even where people do not.
     pub keep_incidents: Vec<String>,
 }
 
@@ -55,8 +55,8 @@ impl MessageComposer {
         }
     }
 
-    /// The messages about what happened: one to each recipient, and one to the log. Where a recipient leads nowhere, the operator gets
-    /// the message, too, and reads why.
+    /// The messages about an event: one for each recipient, and one for the log. If a recipient cannot be reached, the
+    /// operator also gets the message, with the reason.
     pub fn tell(&self, event: &AlertEvent<'_>) -> Vec<NewDelivery> {
         let notice = self.notice(event);
         let spec = &event.reservation.spec;
@@ -72,7 +72,8 @@ impl MessageComposer {
         deliveries
     }
 
-    /// An alert of which nobody has heard, to each who is to be told of it now; where that is nobody, to the operator. The log has it.
+    /// The messages for an alert that has reached nobody: one for each current recipient, or for the operator if there
+    /// is none. The log already has it.
     pub fn tell_anew(&self, event: &AlertEvent<'_>) -> Vec<NewDelivery> {
         let notice = self.notice(event);
         let mut deliveries = self.out(&event.reservation.spec, notice.clone());
@@ -87,7 +88,8 @@ impl MessageComposer {
         deliveries
     }
 
-    /// To each whom the spec name, and the log. Where that leads nowhere, to the operator with the reason.
+    /// The messages to each recipient that the spec names, and to the log. If that reaches nobody, the operator gets
+    /// the message with the reason.
     fn out(&self, spec: &Spec, notice: Notice) -> Vec<NewDelivery> {
         let ways = self.ways.get();
         let route = ways.of_terms(spec);
@@ -105,7 +107,7 @@ impl MessageComposer {
         if route.dead_ends.is_empty() {
             return deliveries;
         }
-        // The operator gets each message with its reason; the log need not have it thousands of times.
+        // The operator gets each message with its reason, so the log line is rate-limited.
         static DEAD_ENDS: Seldom = Seldom::new();
         for dead_end in &route.dead_ends {
             DEAD_ENDS.error(format_args!(
@@ -127,12 +129,12 @@ impl MessageComposer {
         deliveries
     }
 
-    /// To each who was told of the trouble, whoever would be told of it now; and the log.
+    /// The messages to everybody who got the alert, whoever would get it now; and to the log.
     fn back(&self, event: &AlertEvent<'_>, notice: &Notice) -> Vec<NewDelivery> {
         let known = self.ways.get();
         let mut ways = vec![(LOG_ALERTER, "")];
         for Reached { alerter, recipient, waits } in event.reached {
-            // Where the bad news still waits for an alerter, the good news waits behind it.
+            // If the alert itself still waits for this alerter, the recovery waits behind it.
             let is_there = *waits || known.has(alerter);
             let way = match known.mail() {
                 _ if is_there => (alerter.as_str(), recipient.as_str()),
@@ -228,7 +230,7 @@ impl MessageComposer {
             instance: self.instance.clone(),
             subject,
             subject_form,
-            // The alerters write it, each as it is read there.
+            // The alerters compose the text, each in its own format.
             text: String::new(),
             at: *now,
             url: Some(url),
@@ -238,12 +240,12 @@ impl MessageComposer {
     }
 }
 
-/// The page of a reservation: what every message about it links to.
+/// The page of a reservation. Every message about it links to this page.
 fn job_page(public_url: &str, id: i64) -> String {
     format!("{}/status/{id}", public_url.trim_end_matches('/'))
 }
 
-/// Says in each message about an incident who else gets it.
+/// Adds to each message about an incident who else gets it.
 fn name_the_others(deliveries: &mut [NewDelivery], ways: &WaysOut) {
     let names: Vec<Option<String>> = deliveries
         .iter()
@@ -289,7 +291,7 @@ fn for_operator(mut notice: Notice, dead_ends: &[DeadEnd]) -> Notice {
     notice
 }
 
-/// "every 5 minutes, grace 1 minute"
+/// For example "every 5 minutes, grace 1 minute".
 fn schedule(spec: &Spec) -> String {
     let mut text = spec.schedule.to_string();
     if spec.grace > TimeDelta::zero() {

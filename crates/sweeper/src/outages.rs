@@ -1,5 +1,5 @@
-//! Tells the operator of messages that are given up or wait too long: once for an alerter and an outage, by the other ways out, and again
-//! when it is over.
+//! Tells the operator about messages that are given up or wait too long: once per alerter and outage, through the other
+//! alerters, and again when the outage is over.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,34 +13,34 @@ use innkeeper_node::heartbeat::{Operator, Singleton};
 use innkeeper_node::{KnownWays, Shutdown};
 use innkeeper_store::{NewDelivery, Outage, OutageNews, Store, StoreError, TOO_LONG};
 
-/// How often it looks.
+/// The interval between two looks.
 const EVERY: Duration = Duration::from_secs(10);
-/// Recipients that a message names.
+/// The most recipients that a message names.
 const NAMED: usize = 10;
-/// Characters of a provider's words that a message repeats.
+/// The most characters of a provider's error that a message repeats.
 const LONGEST_PROBLEM: usize = 300;
 
-/// What looks.
+/// Finds outages of alerters and reports them.
 pub struct Outages {
-    /// Where the messages are.
+    /// The database with the outbox.
     pub store: Store,
-    /// The time.
+    /// The clock.
     pub clock: Arc<dyn Clock>,
-    /// Who hears of it.
+    /// How the operator gets messages.
     pub operator: Operator,
-    /// Only one node tells.
+    /// The lease by which only one node reports.
     pub singleton: Singleton,
 }
 
 impl Outages {
-    /// Looks what does not get through, and has what is new told.
+    /// Looks for messages that are not delivered, and puts messages about changes into the outbox.
     ///
     /// # Errors
-    /// The database's.
+    /// Those of the database.
     pub fn look_once(&self) -> Result<OutageNews, StoreError> {
         let now = self.clock.now();
         let ways = self.operator.ways();
-        // Nothing has waited while nothing could go out.
+        // The time in which Innkeeper could send nothing does not count as waiting.
         let before = lived::ago(&self.store.blind_windows(now)?, TOO_LONG, now);
         let news = self.store.watch_outages(before, now, &|news| tell(&self.operator, news, ways, now))?;
         for outage in &news.begun {
@@ -55,7 +55,7 @@ impl Outages {
     /// The loop, until the process stops.
     pub(crate) fn run(&self, shutdown: &Shutdown) {
         while !shutdown.wait_timeout(EVERY) {
-            // What a clock says that has just jumped is no waiting.
+            // After a clock step the waiting times are not known.
             if self.singleton.is_held()
                 && self.clock.is_steady()
                 && let Err(error) = self.look_once()
@@ -66,9 +66,9 @@ impl Outages {
     }
 }
 
-/// The messages about the news: one for each alerter of which there is any.
+/// The messages about the news: one for each alerter that has any.
 fn tell(operator: &Operator, news: &OutageNews, ways: &KnownWays, now: Time) -> Vec<NewDelivery> {
-    // A recipient that is refused says nothing against the alerter; other messages go that way.
+    // A recipient that is refused does not make the alerter unusable; other messages still go through it.
     let failing: Vec<&str> = news
         .going_on
         .iter()
@@ -104,7 +104,7 @@ fn by_alerter(outages: &[Outage]) -> BTreeMap<&str, Vec<&Outage>> {
     by_alerter
 }
 
-/// What the operator hears.
+/// The message to the operator.
 #[derive(Template)]
 enum OutageMessage<'a> {
     #[template(path = "undelivered.txt")]
@@ -113,7 +113,7 @@ enum OutageMessage<'a> {
     Ended { alerter: &'a str, whom: Vec<&'a str>, lost: i64 },
 }
 
-/// "through mail to ops@example.org: 3 messages were given up: …"
+/// For example "through mail to ops@example.org: 3 messages were given up: …".
 #[derive(Template)]
 #[template(path = "undelivered_line.txt")]
 struct Line<'a> {

@@ -1,4 +1,4 @@
-//! The words that a reservation has of its own: `alert_msg`, `recovery_msg` and `alert_subject`, their placeholders filled.
+//! The reservation's own texts, `alert_msg`, `recovery_msg` and `alert_subject`, with their placeholders filled in.
 
 use std::net::{IpAddr, Ipv4Addr, ToSocketAddrs, UdpSocket};
 
@@ -8,15 +8,16 @@ use innkeeper_core::notice::{AlertNotice, EventKind};
 use innkeeper_core::{duration, template, wording};
 use innkeeper_store::AlertEvent;
 
-/// An address to which nothing is sent: the way there tells by which of its own addresses this machine is known.
+/// A documentation address (RFC 5737). Nothing is sent to it; the route to it shows which of its own addresses this
+/// machine uses.
 const OUTSIDE: &str = "192.0.2.1:9";
 
 /// The machine that sends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SendingMachine {
-    /// `{srv}`, as GoTel has it: its address.
+    /// `{srv}`, the placeholder of GoTel: the machine's address.
     pub address: String,
-    /// `{host}`: its name.
+    /// `{host}`: the machine's name.
     pub host: String,
 }
 
@@ -29,20 +30,20 @@ impl SendingMachine {
     }
 }
 
-/// The address of this machine on its way out. Connecting such a socket sends nothing.
+/// The address from which this machine reaches others. Connecting a UDP socket sends nothing.
 fn outward_address() -> Option<IpAddr> {
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
     socket.connect(OUTSIDE).ok()?;
     socket.local_addr().ok().map(|address| address.ip()).filter(|ip| !ip.is_unspecified())
 }
 
-/// An address by which the machine of this name can be reached from others.
+/// An address of the machine of this name that is not a loopback address.
 fn address_of(host: &str) -> Option<IpAddr> {
     let addresses = (host, 0).to_socket_addrs().ok()?;
     addresses.map(|address| address.ip()).find(|ip| !ip.is_loopback())
 }
 
-/// What the placeholders are filled from.
+/// The values for the placeholders.
 pub(crate) struct Words<'a> {
     pub event: &'a AlertEvent<'a>,
     pub alert: &'a AlertNotice,
@@ -52,24 +53,25 @@ pub(crate) struct Words<'a> {
 }
 
 impl Words<'_> {
-    /// The text that stands in the message of this event; empty where the reservation has none for it.
+    /// The reservation's own text for the message about this event; empty if the reservation has none.
     pub fn text(&self) -> String {
         let spec = &self.event.reservation.spec;
         match self.event.kind {
             EventKind::Opened | EventKind::Reminder => self.filled(&spec.alert_msg),
             EventKind::Recovered => self.filled(&spec.recovery_msg),
-            // It tells of both.
+            // One message reports both, the alert and the recovery.
             EventKind::OpenedAndRecovered if spec.recovery_msg.is_empty() => self.filled(&spec.alert_msg),
             EventKind::OpenedAndRecovered => self.filled(&spec.recovery_msg),
             EventKind::Summary | EventKind::Operator => String::new(),
         }
     }
 
-    /// The subject of an alert or its reminder, where the reservation has its own.
+    /// The subject of an alert or a reminder, if the reservation has its own.
     pub fn subject(&self) -> Option<String> {
         let own = self.filled(&self.event.reservation.spec.alert_subject);
         match self.event.kind {
-            // Also where its placeholders stand for nothing: a provider refuses an alert without a subject.
+            // The subject may also be empty because its placeholders are. A provider refuses an alert without a
+            // subject.
             _ if own.trim().is_empty() => None,
             EventKind::Opened => Some(own),
             EventKind::Reminder => Some(format!("Reminder: {own}")),

@@ -1,4 +1,4 @@
-//! A sending of several messages in parts: each as much as one message holds, and less of it where that is refused.
+//! Splits a sending of several messages into parts: each holds as much as one message may, or less if that is refused.
 
 use std::collections::VecDeque;
 
@@ -6,9 +6,9 @@ use innkeeper_alerter::Alerter;
 use innkeeper_core::notice::Notice;
 use innkeeper_store::{Delivery, Sending};
 
-/// The sending cut into what this alerter's messages hold.
+/// Splits the sending into parts that this alerter's messages can hold.
 ///
-/// The key of each part follows from the messages in it, so that a part that goes out again has the key that it had.
+/// The key of a part is derived from the messages in it, so that a part that is sent again has the same key.
 pub(crate) fn of(alerter: &dyn Alerter, sending: Sending) -> VecDeque<Sending> {
     let notices: Vec<Notice> = sending.deliveries.iter().map(|delivery| delivery.notice.clone()).collect();
     let mut parts = VecDeque::new();
@@ -27,22 +27,22 @@ pub(crate) fn of(alerter: &dyn Alerter, sending: Sending) -> VecDeque<Sending> {
     }
 }
 
-/// The two halves of a sending of several.
+/// Splits a sending of several messages into halves.
 pub(crate) fn halves(sending: Sending) -> (Sending, Sending) {
     let half = sending.deliveries.len().div_ceil(2);
     split(sending, half)
 }
 
-/// The first `count` messages of it, and the others.
+/// Splits off the first `count` messages; returns them and the others.
 fn split(mut sending: Sending, count: usize) -> (Sending, Sending) {
     let deliveries = sending.deliveries.split_off(count);
     let after = Sending { key: sending.key.clone(), recipient: sending.recipient.clone(), deliveries };
     (under_its_key(sending), under_its_key(after))
 }
 
-/// The sending under the key of what it holds; a key that names no company stands as it is.
+/// The sending under the key that belongs to its messages. A key that is not one of several messages stays as it is.
 ///
-/// The store's keys of several are the first one's, their number, and the sum of their ids: `KEY+3+42`.
+/// The store's key of several messages is the key of the first, their number, and the sum of their ids: `KEY+3+42`.
 fn under_its_key(mut sending: Sending) -> Sending {
     let mut parts = sending.key.rsplitn(3, '+');
     let (sum, count, first) = (parts.next(), parts.next(), parts.next());

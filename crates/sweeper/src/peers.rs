@@ -1,4 +1,4 @@
-//! Peers: other installations are asked how they are, and their admins hear when they are not well.
+//! Peers: Innkeeper asks other installations for their health, and tells their admins when they are not well.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,10 +16,10 @@ use innkeeper_store::{Store, StoreError};
 
 /// The state of a peer that does not answer.
 const SILENT: &str = "silent";
-/// So many questions in a row must go unanswered: one may be lost on the way.
+/// The number of requests in a row that must fail before a peer counts as silent, since one may be lost on the way.
 const PATIENCE: u32 = 2;
 
-/// What its admin hears.
+/// The message to the admin of the peer.
 #[derive(Template)]
 #[template(path = "peer.txt")]
 struct PeerMessage<'a> {
@@ -30,13 +30,13 @@ struct PeerMessage<'a> {
 
 /// One other installation.
 pub struct WatchedPeer {
-    /// Where its state is kept.
+    /// The database in which its state is kept.
     pub store: Store,
-    /// The time.
+    /// The clock.
     pub clock: Arc<dyn Clock>,
-    /// Only one node asks.
+    /// The lease by which only one node asks.
     pub singleton: Singleton,
-    /// How its admin is written to.
+    /// How its admin gets messages.
     pub operator: Operator,
     name: String,
     asker: HttpAsker,
@@ -48,7 +48,7 @@ impl WatchedPeer {
     /// The peer of this configuration.
     ///
     /// # Errors
-    /// An address that cannot be asked.
+    /// An address that must not be requested.
     pub fn new(
         name: &str,
         config: &PeerConfig,
@@ -70,10 +70,10 @@ impl WatchedPeer {
         })
     }
 
-    /// Asks once; `unanswered` counts the questions in a row that were not answered.
+    /// Asks the peer once. `unanswered` counts the failed requests in a row.
     ///
     /// # Errors
-    /// The database's.
+    /// Those of the database.
     pub fn ask_once(&self, unanswered: &mut u32) -> Result<(), StoreError> {
         let (state, problem) = match self.asker.ask() {
             Ok(text) => match PeerHealth::read(&text) {
@@ -85,7 +85,7 @@ impl WatchedPeer {
             },
             Err(problem) => (SILENT, problem),
         };
-        // The question may have taken longer than the lease: then another node asks now, and this answer is old.
+        // The request may have outlasted the lease. Then another node asks now, and this answer is out of date.
         if !self.singleton.is_held() {
             return Ok(());
         }

@@ -1,5 +1,5 @@
-//! Says which alerters this sweeper has, learns those of the others, and looks for reservations whose messages lead nowhere: at the
-//! start, and whenever the alerters change.
+//! Publishes which alerters this sweeper has, learns those of the others, and looks for reservations whose messages
+//! have no recipient: at the start, and whenever the alerters change.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,17 +16,17 @@ use innkeeper_store::{Store, StoreError};
 
 use crate::gone::GoneWatch;
 
-/// How often it looks whether the alerters have changed.
+/// How often it checks whether the alerters have changed.
 const EVERY: Duration = Duration::from_secs(3);
-/// How often at the start, before the first look at all reservations, and for how long.
+/// The interval at the start, before the first look at all reservations, and how long that interval applies.
 const SOON: Duration = Duration::from_millis(500);
 const EARLY: Duration = Duration::from_secs(10);
-/// How often all reservations are looked at though the alerters have not changed.
+/// How often all reservations are checked even if the alerters have not changed.
 const ANEW: Duration = Duration::from_secs(24 * 3600);
 
 static UNTIDY: Seldom = Seldom::new();
 
-/// What looks.
+/// Checks where the messages of reservations lead.
 pub struct Routing {
     store: Store,
     node: String,
@@ -35,12 +35,12 @@ pub struct Routing {
     operator: Operator,
     singleton: Singleton,
     gone: GoneWatch,
-    /// What was found last, when, and with which alerters.
+    /// The last result, its time, and the alerters that it was found with.
     last: Option<(DeadEndCount, Instant, Arc<WaysOut>)>,
 }
 
 impl Routing {
-    /// That of the sweeper `node`.
+    /// The routing of the sweeper `node`.
     pub fn new(
         store: Store,
         node: &str,
@@ -53,12 +53,13 @@ impl Routing {
         Self { store, node: node.to_owned(), clock, ways, operator, singleton, gone, last: None }
     }
 
-    /// Publishes this sweeper's alerters where that is not done, and learns the others'. Looks at all reservations if this node is the one
-    /// to do it and has not yet, or with other alerters; then it also gives up what waits for alerters that are gone. Returns how many lead
-    /// nowhere, where it looked.
+    /// Publishes this sweeper's alerters if they are not what is published, and learns those of the others. If this
+    /// node holds the lease, it also gives up messages for alerters that are gone, and checks all reservations once a
+    /// day and whenever the alerters have changed. Returns how many reservations have no recipient, or none if it did
+    /// not check.
     ///
     /// # Errors
-    /// The database's.
+    /// Those of the database.
     pub fn look_once(&mut self) -> Result<Option<i64>, StoreError> {
         let own = self.ways.own();
         let published = self.store.published_ways()?;
@@ -73,7 +74,8 @@ impl Routing {
             UNTIDY.warn(format_args!("what waits for alerters that are gone is not given up: {error}"));
         }
         let ways = self.ways.get();
-        // What is changed later in this process is told there, by the same alerters. Of other processes it is not known by which.
+        // A later change in this process has been reported there, with the same alerters. For changes in other
+        // processes the alerters used are unknown.
         let age = TimeDelta::from_std(self.ways.unchanged_for()).unwrap_or(TimeDelta::MAX);
         let changed_at =
             self.ways.are_of_all_roles().then(|| self.clock.now().checked_sub_signed(age)).flatten();
@@ -84,7 +86,7 @@ impl Routing {
         };
         let mut lines = Vec::new();
         let found = dead_ends::find(&self.store, &ways, told, NAMED, &mut |line| lines.push(line))?;
-        // What came meanwhile was told when it came.
+        // Reservations that changed meanwhile were reported when they changed.
         let is_news =
             told.by.is_some() || self.last.as_ref().is_none_or(|(before, ..)| found.is_news_after(before));
         if found.told > 0 && is_news {
@@ -95,7 +97,8 @@ impl Routing {
         Ok(Some(count))
     }
 
-    /// Publishes this sweeper's alerters at each reload, before the reload is said to be done: nobody is to be warned of what is there.
+    /// Publishes this sweeper's alerters at each reload, before the reload counts as done, so that nobody gets a
+    /// warning about an alerter that exists.
     pub fn publish_at_reloads(&self, live: &Live) {
         let (store, node, ways) = (self.store.clone(), self.node.clone(), self.ways.clone());
         live.on_reload(move |done| {
@@ -116,7 +119,7 @@ impl Routing {
                 Ok(_) => {}
                 Err(error) => log::debug!("the alerters of all sweepers: {error}"),
             }
-            // Soon, until it should be known whether this node is the one to look.
+            // A short interval, until it should be known whether this node holds the lease.
             let is_early = self.last.is_none() && begun.elapsed() < EARLY;
             if shutdown.wait_timeout(if is_early { SOON } else { EVERY }) {
                 return;

@@ -1,14 +1,14 @@
-//! Where a scan of an index begins. What was worked off leaves dead entries at the beginning of the index, which every look would
-//! pass over one by one until the table is vacuumed. So only one look a second begins at the beginning, for what another node has
-//! put there; the others begin where it found the first that matters.
+//! Remembers where a scan of an index begins. Finished rows leave dead entries at the beginning of the index, and every
+//! scan would pass over them until the table is vacuumed. So only one scan a second begins at the beginning, to find
+//! what another node has added there. The other scans begin at the first live entry that it found.
 
 use chrono::TimeDelta;
 use innkeeper_core::Time;
 
-/// How often a look goes through everything.
+/// How often a scan begins at the beginning of the index.
 const WHOLE_EVERY: TimeDelta = TimeDelta::seconds(1);
 
-/// See the module; `P` is a place in the index.
+/// The position at which scans begin; `P` is a position in the index.
 #[derive(Debug, Clone, Copy)]
 pub struct ScanCursor<P>(Option<(Time, P)>);
 
@@ -19,24 +19,24 @@ impl<P> Default for ScanCursor<P> {
 }
 
 impl<P: Copy> ScanCursor<P> {
-    /// Where a look at `now` begins; none for one that goes through everything.
+    /// The position where a scan at `now` begins; none for a full scan.
     pub fn of_look(&self, now: Time) -> Option<P> {
         let (whole_at, place) = self.0?;
-        // Also when the clock was set back.
+        // A full scan is also due when the clock was set back.
         (whole_at <= now && now < whole_at + WHOLE_EVERY).then_some(place)
     }
 
-    /// Whether no look has gone through everything yet.
+    /// Whether no full scan has been made yet.
     pub fn is_new(&self) -> bool {
         self.0.is_none()
     }
 
-    /// A look at `now` went through everything: nothing that matters is before `place`.
+    /// Notes that a full scan at `now` found no live entry before `place`.
     pub fn whole(&mut self, now: Time, place: Option<P>) {
         self.0 = place.map(|place| (now, place));
     }
 
-    /// A look that began further on has found nothing that matters before `place`.
+    /// Notes that a scan from the cursor found no live entry before `place`.
     pub fn further(&mut self, place: P) {
         if let Some((_, known)) = &mut self.0 {
             *known = place;

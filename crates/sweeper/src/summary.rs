@@ -1,4 +1,4 @@
-//! The weekly summary: printing and sending what [`draw_up`] finds.
+//! The weekly summary: prints and sends the result of [`draw_up`].
 
 use std::io::{self, Write as _};
 use std::sync::Arc;
@@ -20,13 +20,15 @@ use uuid::Uuid;
 
 use crate::messages::{MessageComposer, plain};
 
-/// Tries for each recipient, and the pause between them: a person or a timer waits for the result.
+/// The attempts for each recipient, and the pause between them. They are few and short, since a person or a timer waits
+/// for the result.
 const TRIES: u32 = 3;
 const PAUSE: Duration = Duration::from_secs(2);
-/// How long the database may be away.
+/// How long the command waits for an unavailable database.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-// How the summary is asked for. A doc comment here would become the description of the command it belongs to.
+// The options of the summary. This is no doc comment, since structopt would show a doc comment as the description of
+// the command.
 #[allow(missing_docs)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, StructOpt)]
 pub struct SummaryRequest {
@@ -42,7 +44,7 @@ pub struct SummaryRequest {
 /// The whole command: prints the summary and, if wanted, sends it.
 ///
 /// # Errors
-/// When it could not be drawn up, or not be sent to everyone; each failure is named.
+/// If the summary could not be drawn up, or could not be sent to every recipient. Each failure is named.
 pub fn run(config: &Config, wanted: SummaryRequest, shutdown: &Shutdown) -> anyhow::Result<()> {
     let machine: Arc<dyn Clock> = Arc::new(SystemClock);
     let store = reach_database(config, shutdown, PATIENCE)?;
@@ -61,12 +63,12 @@ pub fn run(config: &Config, wanted: SummaryRequest, shutdown: &Shutdown) -> anyh
     send(&alerters, &config.operator, &notice(summary, &composer))
 }
 
-/// The zone on whose clock a summary tells times: that of its schedule.
+/// The time zone of the times in a summary: that of its schedule.
 pub fn zone(config: &Config) -> Tz {
     config.sweeper.summary.as_ref().map_or(Tz::UTC, Schedule::zone)
 }
 
-/// The message that says what a summary says.
+/// The notice with the text of a summary.
 pub fn notice(summary: Summary, composer: &MessageComposer) -> Notice {
     let subject = format!("Summary: {}", summary.headline());
     let text = innkeeper_alerter::summary::text(&summary);
@@ -75,7 +77,7 @@ pub fn notice(summary: Summary, composer: &MessageComposer) -> Notice {
     notice
 }
 
-/// The whole of it as JSON, or tables, or lists where a terminal is too narrow for those.
+/// Prints the summary as JSON, as tables, or as lists if the terminal is too narrow for tables.
 fn print(drawn: &Drawn, summary: &Summary, json: bool) -> io::Result<()> {
     let mut out = io::BufWriter::new(io::stdout().lock());
     if json {
@@ -91,14 +93,15 @@ fn print(drawn: &Drawn, summary: &Summary, json: bool) -> io::Result<()> {
     out.flush()
 }
 
-/// Columns of the terminal; of what is no terminal those that `COLUMNS` asks for, or as many as read well in a file.
+/// The columns of the terminal. If the output is no terminal: `COLUMNS`, or a width that is readable in a file.
 fn width() -> u16 {
     let of_terminal = rustix::termios::tcgetwinsize(io::stdout()).ok().map(|size| size.ws_col);
     let asked = || std::env::var("COLUMNS").ok()?.parse().ok();
     of_terminal.filter(|columns| *columns > 0).or_else(asked).unwrap_or(WIDTH)
 }
 
-/// Where summaries go: each alerter that is configured for them; mail goes to the operator's addresses.
+/// The recipients of summaries, as alerter and address: each alerter with `summary = true`, mail to the operator's
+/// addresses.
 pub fn ways(alerters: &Alerters, operator: &[Recipient]) -> Vec<(String, String)> {
     let addresses = || {
         operator.iter().filter_map(|recipient| match recipient {
@@ -115,7 +118,7 @@ pub fn ways(alerters: &Alerters, operator: &[Recipient]) -> Vec<(String, String)
         .collect()
 }
 
-/// Sends the notice through every alerter that is configured for summaries; mail goes to the operator's addresses.
+/// Sends the notice through every alerter with `summary = true`, mail to the operator's addresses.
 fn send(alerters: &Alerters, operator: &[Recipient], notice: &Notice) -> anyhow::Result<()> {
     let mut failures: Vec<String> = Vec::new();
     let mut ways = 0;
@@ -153,7 +156,7 @@ fn send(alerters: &Alerters, operator: &[Recipient], notice: &Notice) -> anyhow:
     Ok(())
 }
 
-/// What went wrong in the end; none when it was sent.
+/// Returns the last problem; none if it was sent.
 fn try_to_send(send: impl Fn() -> Sent) -> Option<String> {
     let mut last = None;
     for attempt in 1..=TRIES {

@@ -1,4 +1,4 @@
-//! The summary at its time: drawn up by the node with the lease, and sent through the outbox.
+//! The scheduled summary: drawn up by the node with the lease, and sent through the outbox.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,32 +14,33 @@ use innkeeper_store::{NewDelivery, Store, StoreError};
 use crate::messages::MessageComposer;
 use crate::summary::{notice, ways};
 
-/// How often it looks whether it is time.
+/// How often it checks whether a summary is due.
 const EVERY: Duration = Duration::from_secs(10);
-/// The name under which the time of the last one is kept.
+/// The name under which the time of the last summary is kept.
 const NAME: &str = "summary";
 
-/// Sends summaries.
+/// Sends scheduled summaries.
 pub struct Summaries {
-    /// What they are about.
+    /// The database that the summary describes.
     pub store: Store,
-    /// The time.
+    /// The clock.
     pub clock: Arc<dyn Clock>,
-    /// Only one node sends them.
+    /// The lease by which only one node sends.
     pub singleton: Singleton,
-    /// Who speaks.
+    /// Composes the message.
     pub composer: MessageComposer,
-    /// Where they go: alerter, and mail address where it needs one.
+    /// The recipients: the alerter, and the mail address if it needs one.
     pub ways: Vec<(String, String)>,
-    /// When.
+    /// When summaries are due.
     pub schedule: Schedule,
 }
 
 impl Summaries {
-    /// Sends the summary if it is time. Returns whether it was. At the first look ever nothing is sent: the time counts from then.
+    /// Sends the summary if it is due. Returns whether it was. The very first call sends nothing; the schedule starts
+    /// from then.
     ///
     /// # Errors
-    /// The database's.
+    /// Those of the database.
     pub fn send_if_due(&self) -> Result<bool, StoreError> {
         let now = self.clock.now();
         let last = self.store.checks()?.into_iter().find(|check| check.name == NAME);
@@ -52,7 +53,8 @@ impl Summaries {
         }
         let drawn = draw_up(&self.store, &self.composer.instance, now)?;
         let notice = notice(drawn.summary(&self.composer.public_url, self.schedule.zone())?, &self.composer);
-        // Drawing it up may have taken longer than the lease: who finds that another has sent it meanwhile sends nothing.
+        // Drawing it up may have outlasted the lease. If another node has sent the summary meanwhile, this one sends
+        // nothing.
         let deliveries = |before: Option<&str>| {
             if before != Some(last.state.as_str()) {
                 return Vec::new();
@@ -64,7 +66,7 @@ impl Summaries {
             };
             self.ways.iter().map(delivery).collect()
         };
-        // The state is the time itself, so it is new each time; it and the messages commit together.
+        // The state is the time itself, so it changes each time. The state and the messages are committed together.
         self.store.note_check(NAME, &now.to_rfc3339(), "", now, &deliveries)
     }
 

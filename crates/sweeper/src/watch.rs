@@ -20,18 +20,20 @@ use crate::messages::MessageComposer;
 use crate::scan_cursor::ScanCursor;
 use crate::worker_pools::WorkerPools;
 
-/// The longest sleep: what another process wrote is seen after that at the latest.
+/// The longest sleep. A change by another process is seen at the latest after it.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
-/// The sleep while all that is due is locked by someone else: an ingest that writes, another sweeper.
+/// The sleep while another process has locked all due reservations: an ingest that writes, or another sweeper.
 const LOCKED_SLEEP: Duration = Duration::from_millis(100);
 
-/// The sleep between two passes at least: what falls due meanwhile goes together, which costs far less than one by one.
+/// The shortest sleep between two passes. Reservations that fall due meanwhile are handled together, which costs far
+/// less than one by one.
 const SHORTEST_SLEEP: Duration = Duration::from_millis(20);
 
-/// How far behind what was the earliest then the other passes begin: check-ins are written a little after their time.
+/// How far before the earliest due entry of the last full scan the other passes begin, since check-ins are written a
+/// little after their time.
 const OVERLAP: TimeDelta = TimeDelta::seconds(1);
 
-/// What the operator hears of sweeps, and of the senders.
+/// The messages to the operator about the sweep and the senders.
 #[derive(Template)]
 enum SweepMessage<'a> {
     #[template(path = "job_not_judged.txt")]
@@ -44,47 +46,47 @@ enum SweepMessage<'a> {
     SendersBack,
 }
 
-/// What the sweep works with.
+/// The parts that the sweep needs.
 pub struct Watch {
-    /// Where everything is.
+    /// The database.
     pub store: Store,
-    /// The time.
+    /// The clock.
     pub clock: Arc<dyn Clock>,
-    /// Who puts it into words.
+    /// Composes the messages.
     pub composer: MessageComposer,
-    /// The most reservations of one transaction.
+    /// The most reservations in one transaction.
     pub batch: i64,
-    /// What it counts.
+    /// The counters of the sweep.
     pub metrics: Metrics,
-    /// Who hears of what cannot be judged.
+    /// How the operator is told about reservations that cannot be evaluated.
     pub operator: Option<Operator>,
 }
 
 impl Watch {
-    /// Looks at one batch of what is due.
+    /// Evaluates one batch of due reservations.
     ///
     /// # Errors
-    /// The database's.
+    /// Those of the database.
     pub fn sweep_once(&self, now: Time) -> Result<SweepOutcome, StoreError> {
         let mut outcome = self.sweep(None, now)?;
         self.put_aside(&mut outcome, now)?;
         Ok(outcome)
     }
 
-    /// Looks at one batch, and where that fails at the parts of it that can be looked at.
+    /// Evaluates one batch. If that fails, it evaluates those parts of the batch that can be evaluated.
     fn sweep(&self, from: Option<Time>, now: Time) -> Result<SweepOutcome, StoreError> {
         let rules = Rules(|event: &AlertEvent<'_>| self.composer.tell(event));
         let sweep = || self.store.sweep_from(from, now, self.batch, &rules);
         let error = match catch_unwind(AssertUnwindSafe(sweep)) {
             Ok(Err(error)) if !error.is_unavailable() => error,
             Ok(done) => return done,
-            // Its connection is thrown away with its transaction.
+            // The connection is discarded with its transaction.
             Err(_) => StoreError::Sweep("it panicked".to_owned()),
         };
         self.store.sweep_halves(from, now, self.batch, &rules, error)
     }
 
-    /// Names to the operator what cannot be judged, and what can be again.
+    /// Tells the operator which reservations cannot be evaluated, and which can be again.
     fn put_aside(&self, outcome: &mut SweepOutcome, now: Time) -> Result<(), StoreError> {
         let tell = |unjudged: &Unjudged| {
             let Some(operator) = &self.operator else { return Vec::new() };
@@ -121,14 +123,14 @@ impl Watch {
         }
     }
 
-    /// Whether conclusions may be drawn at `now`. Not while the clock is in doubt; nor when the database's is elsewhere: then other nodes
-    /// may already have moved the facts to where that one is.
+    /// Whether reservations may be evaluated at `now`. They may not while the clock is in doubt, nor while the
+    /// database's clock differs: then other nodes may already have moved the times of facts to that clock.
     fn may_judge(&self, now: Time) -> Result<bool, StoreError> {
         Ok(self.clock.is_steady()
             && self.store.database_time()?.is_none_or(|there| (there - now).abs() <= STEP))
     }
 
-    /// One pass over one batch; returns how long to sleep before the next, and nothing where nothing may be judged.
+    /// One pass over one batch. Returns how long to sleep before the next, or none if nothing may be evaluated now.
     fn pass(
         &self,
         cursor: &mut ScanCursor<Time>,
@@ -145,7 +147,7 @@ impl Watch {
         self.put_aside(&mut outcome, now)?;
         if from.is_none() && (cursor.is_new() || begin_of_minute(now)) {
             match self.store.mend_wakes(now) {
-                // Where a row cannot be read, the sweep names it.
+                // If a row cannot be read, the sweep itself reports it.
                 Err(error) if !error.is_unavailable() => {
                     log::warn!("jobs that nobody would look at again are not looked for: {error}");
                 }
@@ -166,7 +168,7 @@ impl Watch {
             return Ok(Some(Duration::ZERO));
         }
         let next = match self.store.next_wake_from(from) {
-            // The next is one that cannot be read. Who comes after it is found by the next look, in a second.
+            // The next due row cannot be read. The next look, in a second, finds the rows after it.
             Err(error) if !error.is_unavailable() => {
                 log::debug!("what is due next: {error}");
                 None
@@ -183,10 +185,10 @@ impl Watch {
     }
 }
 
-/// By which the lines of one pass are found in the log.
+/// Numbers the passes, so that the log lines of one pass can be found.
 static PASSES: Numbers = Numbers::new();
 
-/// Whether a look at `now` is one of those that happen once a minute or so.
+/// Whether `now` is within the first two seconds of a minute, for work that is done about once a minute.
 fn begin_of_minute(now: Time) -> bool {
     now.timestamp() % 60 < 2
 }
@@ -218,7 +220,8 @@ pub(crate) fn run(watch: &mut Watch, progress: &Progress, wake: &Wake, worker_po
             Ok(pause) => {
                 match pause {
                     Some(_) => attempt.succeeded(),
-                    // Neither done nor failing: peers hear that jobs are not watched, the operator has heard of the clock.
+                    // The attempt counts neither as done nor as failed: peers see that jobs are not watched, and the
+                    // operator has been told about the clock.
                     None => drop(attempt),
                 }
                 if away {

@@ -1,4 +1,4 @@
-//! The senders that there are: a worker pool for each alerter of the configuration in force that is not parked.
+//! Keeps a worker pool of senders for each alerter of the current configuration that is not parked.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -18,43 +18,44 @@ use parking_lot::Mutex;
 use crate::dispatch::{self, DeliverySender, WorkerPool};
 use crate::leases::Leases;
 
-/// How soon a worker pool that could not be started is tried again.
+/// The pause before a worker pool that could not be started is tried again.
 const AGAIN: Duration = Duration::from_secs(5);
 
-/// What worker pools are made with, and those that work.
+/// The running worker pools, and what new ones need.
 pub(crate) struct WorkerPools {
-    /// Where their outbox is.
+    /// The database with the outbox.
     pub store: Store,
     pub ways: Ways,
     pub live: Live,
     pub clock: Arc<dyn Clock>,
     pub leases: Leases,
     pub lease: TimeDelta,
-    /// How many send, per alerter.
+    /// The number of senders per alerter.
     pub senders: usize,
     pub metrics: Metrics,
-    /// How the senders get on with what they write of messages.
+    /// The progress of the senders, for the health status.
     pub progress: Progress,
     pub shutdown: Shutdown,
-    /// Where their threads are joined.
+    /// The threads, which are joined at the stop.
     pub parts: Arc<Mutex<Vec<SupervisedThread>>>,
-    /// Each thread holds one until it ends.
+    /// Each thread holds a clone until it ends.
     pub end: End<()>,
     pub working: Vec<WorkerPool>,
-    /// The alerters that are parked, as of the last call; before the first, as sweepers said before this process started.
+    /// The parked alerters at the last call; before the first call, those that sweepers published before this process
+    /// started.
     pub parked: BTreeSet<String>,
-    /// The configuration that those are of.
+    /// The configuration of the last call.
     pub of: Option<Arc<Config>>,
-    /// When one could not be started.
+    /// When a worker pool could not be started.
     pub failed_at: Option<Instant>,
 }
 
 impl WorkerPools {
-    /// Starts the worker pools of alerters that are new, and has those of alerters that are gone end. Returns the configuration when it is not
-    /// the one of the last call.
+    /// Starts worker pools for new alerters, and ends those of alerters that are gone. Returns the configuration if it
+    /// has changed since the last call.
     ///
     /// # Errors
-    /// When the system gives no thread: it is tried again at a call some seconds later.
+    /// If the system gives no thread. A call some seconds later tries again.
     pub(crate) fn follow(&mut self) -> anyhow::Result<Option<Arc<Config>>> {
         let config = self.live.get();
         if self.of.as_ref().is_some_and(|of| Arc::ptr_eq(of, &config)) {
@@ -65,7 +66,7 @@ impl WorkerPools {
         }
         let alerters = self.ways.now();
         let parked: BTreeSet<String> = alerters.parked().map(|(name, _)| name.to_string()).collect();
-        // At the start each program says it by itself.
+        // At the start each program logs this itself.
         for name in parked.difference(&self.parked).filter(|_| self.of.is_some()) {
             log::warn!("alerter.{}", parked_words(name));
         }
@@ -93,7 +94,7 @@ impl WorkerPools {
             match self.start(&worker_pool) {
                 Ok(()) => self.working.push(worker_pool),
                 Err(error) => {
-                    // Those that did start.
+                    // Ends those threads of the pool that did start.
                     worker_pool.retire();
                     failed = Some(error.context(format!("alerter.{name}")));
                 }
@@ -146,7 +147,8 @@ impl WorkerPools {
     }
 }
 
-/// The alerters that sweepers said to be parked before this process started: one that it has enabled was not tried until now.
+/// The alerters that sweepers published as parked before this process started. If this process has enabled one, its
+/// messages were not tried before.
 pub(crate) fn parked_before(store: &Store) -> BTreeSet<String> {
     match store.published_ways() {
         Ok(said) => said.iter().flat_map(|(_, ways)| ways.parked().map(str::to_owned)).collect(),

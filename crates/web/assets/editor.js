@@ -1,4 +1,4 @@
-// Explains the schedule as it is typed. Without it a button does.
+// Explains the schedule while it is typed. Without this script, a button requests the explanation.
 "use strict";
 (() => {
   const form = document.querySelector("form[data-editor]");
@@ -12,13 +12,13 @@
       const text = await answer.text();
       if (answer.ok && mine === latest) place.innerHTML = text;
     } catch {
-      // What is typed next may do better.
+      // The explanation is requested again at the next input.
     }
   };
   form.addEventListener("input", (event) => {
     const choice = event.target.closest(".choice");
     if (!choice && event.target.name !== "grace") return;
-    // Whoever types a cron expression means that kind.
+    // Input in a field of a kind of schedule selects that kind.
     const kind = choice?.querySelector("input[name=kind]");
     if (kind) kind.checked = true;
     clearTimeout(timer);

@@ -1,9 +1,10 @@
-// Keeps a page up to date: relative times each second, the rest every eight seconds, without a jump; and says how old a page is
-// that cannot be kept so. Nothing needs it.
+// Keeps a page up to date: relative times each second, the rest every eight seconds, without moving
+// the page. If that is not possible, it shows how old the page is. The page also works without it.
 "use strict";
 (() => {
-  // Milliseconds: from one look to the next, while all is well and while nobody answers; for how long an answer is waited for
-  // before the page says that it is old; and how long after a sleep, when it may answer at once.
+  // Milliseconds: the pause between two requests after a success; the same after a failure; how
+  // long there may be no answer before the page is marked as old; and how long after a wake-up it
+  // is not marked, since an answer may still come at once.
   const [LOOK, LOOK_AGAIN, SILENT, WAKING] = [8000, 4000, 12000, 2500];
   const units = [[86400, "day"], [3600, "hour"], [60, "minute"], [1, "second"]];
   const words = (seconds) => {
@@ -17,9 +18,10 @@
     return parts.length ? parts.join(" ") : "0 seconds";
   };
   const page = () => document.querySelector("#live");
-  // The server's clock against this one, which may be wrong.
+  // The difference between the server's clock and this one, which may be wrong.
   let ahead = 0;
-  // When the page was as it is shown, when something last answered, and when this machine or this page last woke up.
+  // The time of the content shown, of the last answer, of the last wake-up of this machine or page,
+  // and of the last tick.
   let [made, answered, woke, ticked] = [0, Date.now(), 0, Date.now()];
   // The icon of a page without a number that is not answered. It is drawn here, since the server cannot be asked for it.
   const UNKNOWN = `data:image/svg+xml,${encodeURIComponent(
@@ -50,7 +52,7 @@
     tell(now);
   };
 
-  // Says that the page is old, also in its title and its icon, and takes that back.
+  // Marks the page as old, also in its title and icon, or removes the mark.
   const tell = (now) => {
     const notice = document.querySelector("#gone");
     const silent = now - answered > SILENT && now - woke > WAKING;
@@ -65,7 +67,7 @@
     if (notice.hidden) {
       const said = document.createElement("strong");
       const age = document.createElement("span");
-      // Read out once, not each second.
+      // Screen readers announce the notice once, not each second.
       age.setAttribute("aria-live", "off");
       notice.replaceChildren(said, " ", age);
       notice.hidden = false;
@@ -79,7 +81,8 @@
     const [at, zone] = stamp(made, page().dataset.zone || "UTC");
     age.textContent = `This page is as it was ${words(Math.max(0, Math.round((now + ahead - made) / 1000)))} ago, at ${at} (${zone}).`;
   };
-  // The instant as this zone has it, and the zone; UTC where the browser does not know this one.
+  // The instant in this time zone with the zone's name; in UTC if the browser does not know the
+  // zone.
   const stamp = (at, zone) => {
     const options = { dateStyle: "short", timeStyle: "medium", timeZone: zone };
     try {
@@ -101,7 +104,7 @@
     const first = options.find((option) => option.defaultSelected) ?? options[0];
     return !!first && !first.selected;
   };
-  // Whoever types, has chosen something or selected a text is not disturbed.
+  // The content is not replaced while somebody types, has changed a field or has selected text.
   const isBusy = (live) => {
     const fields = "input, select, textarea";
     const selection = getSelection();
@@ -111,7 +114,7 @@
       (!selection.isCollapsed && live.contains(selection.anchorNode))
     );
   };
-  // What an element is known by, in this content and the next.
+  // Identifies an element in the old and the new content.
   const known = (one) => one.id || `${one.localName} ${one.getAttribute("href") ?? one.form?.getAttribute("action") ?? ""}`;
   const alike = (live, name) => [...live.querySelectorAll("a[href], button, summary, [tabindex]")].filter((one) => known(one) === name);
   const replace = (live, fresh) => {
@@ -119,7 +122,7 @@
     const name = focused !== live && live.contains(focused) ? known(focused) : null;
     const place = name === null ? 0 : alike(live, name).indexOf(focused);
     const scrolled = focused?.scrollTop;
-    // What somebody has unfolded stays so.
+    // Sections that somebody has opened stay open.
     for (const open of live.querySelectorAll("details[id][open]")) {
       const again = fresh.querySelector(`#${CSS.escape(open.id)}`);
       if (again) again.open = true;
@@ -131,14 +134,16 @@
     if (again) again.scrollTop = scrolled;
   };
 
-  // Fetches the page, or where it stays as it is asks whether anybody is there. Returns whether all is well.
+  // Fetches the page; for a page without live content it only requests the health check. Returns
+  // whether that succeeded.
   const refresh = async (live) => {
     const isLive = "live" in live.dataset;
     const base = document.documentElement.dataset.base;
     const url = isLive ? location.href : `${base}/healthcheck`;
     let answer, text;
     try {
-      // Says that nobody does anything by this, so that a session ends under a page that is only left open.
+      // Marks the request as automatic, so that it does not keep the session of an abandoned page
+      // alive.
       const headers = { Accept: isLive ? "text/html" : "*/*", "X-Requested-By": "live" };
       answer = await fetch(url, { headers, cache: "no-store", signal: AbortSignal.timeout(30000) });
       text = await answer.text();
@@ -146,7 +151,7 @@
       problem = "Innkeeper does not answer.";
       return false;
     }
-    // The session has ended; the login says so.
+    // The session has ended, and the login page explains that.
     if (answer.redirected && new URL(answer.url).pathname === `${base}/login`) return location.replace(answer.url);
     if (answer.redirected && new URL(answer.url).pathname === `${base}/account/second-factor`) return location.replace(answer.url);
     if (answer.status >= 500 || answer.status === 429) {
@@ -154,7 +159,7 @@
       return false;
     }
     if (!answer.ok) {
-      // What it showed is gone; what is there instead says why.
+      // The page no longer exists; reloading shows the reason.
       if (isLive && !isBusy(live)) location.reload();
       return true;
     }
@@ -186,7 +191,7 @@
       timer = setTimeout(look, well ? LOOK : LOOK_AGAIN);
     }
   };
-  // The zone of this browser stands first where one is chosen.
+  // The browser's own time zone comes first in the list of zones.
   const zones = document.querySelector("#zone");
   const own = [...(zones?.options ?? [])].find((option) => option.value === Intl.DateTimeFormat().resolvedOptions().timeZone);
   if (own) zones.options[0].after(new Option(`${own.value} (this browser’s)`, own.value));

@@ -1,4 +1,5 @@
-// Passkeys: has the browser make or use one, and sends what it answers with the form. Nothing else needs this script.
+// Passkeys: lets the browser create or use one, and sends its answer with the form. No other page
+// needs this script.
 "use strict";
 (() => {
   const bytes = (text) => Uint8Array.from(atob(text.replaceAll("-", "+").replaceAll("_", "/")), (c) => c.charCodeAt(0));
@@ -6,7 +7,7 @@
     btoa(String.fromCharCode(...new Uint8Array(buffer))).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
   const known = (credentials) => credentials?.map((one) => ({ ...one, id: bytes(one.id) }));
 
-  // What the server asks, as browsers want it.
+  // Converts the server's options to the form that browsers expect.
   const options = ({ publicKey }) => ({
     ...publicKey,
     challenge: bytes(publicKey.challenge),
@@ -15,7 +16,7 @@
     ...(publicKey.allowCredentials && { allowCredentials: known(publicKey.allowCredentials) }),
   });
 
-  // What the browser answers, as the server wants it.
+  // Converts the browser's answer to the form that the server expects.
   const answer = ({ id, rawId, type, response }) => {
     const fields = { clientDataJSON: text(response.clientDataJSON) };
     if (response.attestationObject) {
@@ -36,7 +37,8 @@
     SecurityError: "The browser allows no passkeys at this address.",
   };
 
-  // What the authenticator answers to what `button` asks for; nothing where the session has ended.
+  // Requests options for `button` and returns the authenticator's answer; nothing if the session
+  // has ended.
   const ask = async (form, button) => {
     const asked = await fetch(button.dataset.passkey, { method: "POST", body: new URLSearchParams(new FormData(form)) });
     if (asked.redirected) return location.assign(asked.url);
@@ -47,7 +49,8 @@
     return answer(await navigator.credentials[publicKey.user ? "create" : "get"]({ publicKey }));
   };
 
-  // A button that sends its form goes on with it; another has its form wait for one that does.
+  // A submit button sends its form at once. Another button stores the answer until the form is
+  // sent.
   const press = async (form, button) => {
     const credential = await ask(form, button);
     if (!credential) return;
@@ -58,12 +61,13 @@
       button.hidden = true;
       return;
     }
-    // They have been looked at.
+    // The server has already checked these fields.
     for (const name of ["password", "code"]) if (form.elements[name]) form.elements[name].value = "";
     form.submit();
   };
 
-  // What was shown instead of a code has been looked at, and is not taken twice.
+  // The server has used up the stored answer, so the field for a code or the button is offered
+  // again.
   const showAgain = (form) => {
     form.elements.credential.value = "";
     for (const button of form.querySelectorAll("[data-instead]")) {

@@ -1,8 +1,7 @@
-//! One mail after the other over a few connections, step by step.
+//! Delivers one mail after another over a few connections.
 //!
-//! lettre's own transport does the steps in one call and tells of a failure only its code, so that "550" at
-//! the sender and "550" at the recipient look the same, and a silence before the message like one after it.
-//! Here each step is known.
+//! lettre's own transport performs all steps in one call and reports only the code of a failure. So "550" to the sender
+//! looks like "550" to the recipient, and a timeout before the message like one after it. Here each step is known.
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -21,35 +20,35 @@ use super::failure::{Cause, Failure, Stage};
 use crate::guard;
 use crate::timed::Waits;
 
-/// The most connections that are kept open for the next mail.
+/// The most idle connections that are kept for the next mail.
 const MOST_PARKED: usize = 4;
-/// A connection idle for longer is closed rather than used: servers hang up on idle ones.
+/// A connection that has been idle for longer is closed and not reused, since servers close idle connections.
 const LONGEST_IDLE: Duration = Duration::from_secs(60);
 /// The most addresses of a host that are tried.
 const MOST_ADDRESSES: usize = 3;
 
-/// Where the mail goes, and how.
+/// The mail server, and how to connect to it.
 pub(super) struct Server {
     pub(super) host: String,
     pub(super) port: u16,
     pub(super) transit: Transit,
     pub(super) credentials: Option<Credentials>,
-    /// For each reply.
+    /// The time limit of each reply.
     pub(super) timeout: Duration,
     pub(super) allow_link_local: bool,
 }
 
 /// How the connection is encrypted.
 pub(super) enum Transit {
-    /// By STARTTLS, or not at all used.
+    /// STARTTLS; if the server does not offer it, the connection is not used.
     StartTls(Arc<ClientConfig>),
-    /// From the first byte.
+    /// TLS from the first byte.
     Tls(Arc<ClientConfig>),
-    /// Not.
+    /// No encryption.
     Plain,
 }
 
-/// Delivers mails one by one, and keeps connections for those that follow.
+/// Delivers mails one by one, and keeps connections for later mails.
 pub(super) struct Postman {
     server: Server,
     hello: ClientId,
@@ -66,19 +65,20 @@ impl Postman {
         format!("{}:{}", self.server.host, self.server.port)
     }
 
-    /// A bound on the time that one [`deliver`](Self::deliver) takes, besides looking up the host's name.
+    /// An upper bound of the time that one [`deliver`](Self::deliver) takes, without the name look-up.
     pub(super) fn longest(&self) -> Duration {
-        // All of it twice the timeout, a message that is long, and what clears up after a refusal.
+        // Twice the timeout for all steps, the transfer of a long message, and once the timeout for the reset after a
+        // refusal.
         self.server.timeout * 3 + LONGEST_TRANSFER + Duration::from_secs(1)
     }
 
-    /// Hands the mail over; returns when the server has confirmed it.
+    /// Delivers the mail. Returns when the server has confirmed it.
     pub(super) fn deliver(&self, from: &Address, to: &Address, mail: &str) -> Result<(), Failure> {
         let patience = Patience::new(self.server.timeout);
         if let Some(mut connection) = self.unpark() {
             connection.end_at(patience.waits.until);
             match converse(&mut connection, from, to, mail, &patience) {
-                // It died while it was idle, and nothing of this mail was sent over it: begin anew.
+                // The idle connection had died, and nothing of this mail was sent over it, so a new connection is used.
                 Err(failure) if failure.stage != Stage::Message && failure.is_of_the_connection() => {
                     self.parked().clear();
                 }
@@ -90,7 +90,7 @@ impl Postman {
         self.after(connection, done)
     }
 
-    /// Keeps the connection where it is still good.
+    /// Keeps the connection if it can be reused.
     fn after(&self, mut connection: Dialogue, done: Result<(), Failure>) -> Result<(), Failure> {
         match &done {
             Ok(()) | Err(Failure { cause: Cause::Unfit, .. }) => self.park(connection),
@@ -100,7 +100,7 @@ impl Postman {
                     self.park(connection);
                 }
             }
-            // Dropped without a word: nobody is there to hear it.
+            // The connection is closed without `QUIT`, since the server no longer answers.
             Err(_) => {}
         }
         done
@@ -116,7 +116,7 @@ impl Postman {
         }
     }
 
-    /// The connection used last, of those not idle for too long.
+    /// The connection that was used last, if it has not been idle for too long.
     fn unpark(&self) -> Option<Dialogue> {
         let mut parked = self.parked();
         parked.retain(|(_, since)| since.elapsed() < LONGEST_IDLE);
@@ -196,13 +196,13 @@ fn converse(
     Ok(())
 }
 
-/// The message with its dots doubled and the dot at its end. A dot written by
-/// itself would wait for the acknowledgement of what came before: 40 ms for each mail of a burst.
+/// The message with its dots doubled and the final dot. If the final dot were written separately, it would wait for the
+/// TCP acknowledgement of the data before it: 40 ms for each mail of a burst.
 fn ended(mail: &str) -> String {
     format!("{}\r\n.\r\n", mail.replace("\r\n.", "\r\n.."))
 }
 
-/// How long to wait: for each step the timeout, for all of them together twice that.
+/// The time limits: the timeout for each step, and twice the timeout for all steps together.
 struct Patience {
     waits: Waits,
 }

@@ -1,8 +1,9 @@
-//! The client's half of SMTP over one connection. lettre writes each command and reads each answer's text; the connection is ours, since
-//! lettre's keeps to itself what it has read ahead, and takes answers that came before the TLS handshake for answers that came after it.
+//! The client side of SMTP over one connection. lettre formats each command and parses each answer. The connection is
+//! our own, since lettre's hides what it has read ahead, and accepts answers from before the TLS handshake as answers
+//! after it.
 //!
-//! Here an answer counts for the command before it, and for no other: a command goes out, and the handshake begins, only while
-//! nothing waits to be read.
+//! An answer belongs to the command before it and to no other: a command is sent, and the handshake begins, only while
+//! no unread data is waiting.
 
 use std::fmt::Display;
 use std::io::{self, BufRead as _, BufReader, Read, Write};
@@ -20,12 +21,12 @@ use super::failure::Cause;
 use crate::timed::{Timed, Waits};
 use crate::{tls, words};
 
-/// What is kept of a line of an answer, and the longest answer, bytes.
+/// The bytes of an answer's line that are kept, and the most bytes of an answer.
 const LONGEST_LINE: usize = 1000;
 const LONGEST_ANSWER: usize = 100_000;
-/// The most questions that a log-in may ask.
+/// The most challenges of a login.
 const MOST_QUESTIONS: usize = 10;
-/// A long mail is granted the time that it takes at so many bytes a second, up to a bound.
+/// A long mail gets additional time at this rate in bytes per second, up to the limit below.
 const SLOWEST: u32 = 64 * 1024;
 pub(super) const LONGEST_TRANSFER: Duration = Duration::from_secs(60);
 
@@ -41,7 +42,8 @@ enum Stream {
 }
 
 impl Dialogue {
-    /// Connects; with `tls` encrypted from the first byte, for the host of that name. The server has greeted then, and said what it can.
+    /// Connects, with TLS from the first byte if `tls` names a configuration and a host. Returns after the greeting of
+    /// the server and its list of extensions.
     pub(super) fn open(
         address: SocketAddr,
         waits: Waits,
@@ -60,7 +62,7 @@ impl Dialogue {
         Ok(dialogue)
     }
 
-    /// Encrypts the connection by STARTTLS. Whatever was said before counts no longer.
+    /// Encrypts the connection by STARTTLS, and discards what the server said before.
     pub(super) fn encrypt(
         mut self,
         config: &Arc<ClientConfig>,
@@ -81,7 +83,7 @@ impl Dialogue {
         Ok(dialogue)
     }
 
-    /// Logs in by PLAIN or LOGIN, whichever the server has.
+    /// Logs in by PLAIN or LOGIN, whichever the server offers.
     pub(super) fn log_in(&mut self, credentials: &Credentials) -> Result<(), Cause> {
         let mechanism = self.server.get_auth_mechanism(&[Mechanism::Plain, Mechanism::Login]);
         let mechanism = mechanism
@@ -99,29 +101,29 @@ impl Dialogue {
         Err(Cause::Garbled("the log-in has no end of questions".to_owned()))
     }
 
-    /// Whether the server says that it can do this.
+    /// Whether the server offers this extension.
     pub(super) fn offers(&self, feature: Extension) -> bool {
         self.server.supports_feature(feature)
     }
 
-    /// Sends a command whose success has a code of 2xx.
+    /// Sends a command that is expected to be answered by 2xx.
     pub(super) fn command(&mut self, command: impl Display) -> Result<Response, Cause> {
         self.write(&command.to_string())?;
         self.answer(2)
     }
 
-    /// Sends `DATA`, which is answered by 354.
+    /// Sends `DATA`, which is expected to be answered by 354.
     pub(super) fn begin_message(&mut self) -> Result<(), Cause> {
         self.write("DATA\r\n")?;
         self.answer(3).map(|_| ())
     }
 
-    /// Sets when all that is done next has to have ended, whatever comes until then.
+    /// Sets the deadline for all that follows, however much the server sends until then.
     pub(super) fn end_at(&mut self, end: Instant) {
         self.timed().end_at(end);
     }
 
-    /// Says goodbye, without waiting long for the answer.
+    /// Sends `QUIT`, and waits at most 200 ms for the answer.
     pub(super) fn leave(mut self) {
         self.end_at(Instant::now() + Duration::from_millis(200));
         let _ = self.command(Quit);
@@ -134,7 +136,7 @@ impl Dialogue {
         Ok(())
     }
 
-    /// Begins a step, which the answer belongs to.
+    /// Begins a step with its own time limit. The answer is a part of the step.
     fn write(&mut self, text: &str) -> Result<(), Cause> {
         self.expect_nothing()?;
         let bytes = u32::try_from(text.len()).unwrap_or(u32::MAX);
@@ -155,7 +157,8 @@ impl Dialogue {
         }
     }
 
-    /// An answer that nobody has asked for yet is not the server's, or not meant for what is asked next.
+    /// Fails if there is an answer that was not asked for: it does not come from the server, or does not belong to the
+    /// next command.
     fn expect_nothing(&self) -> Result<(), Cause> {
         if self.stream.buffer().is_empty() {
             return Ok(());
@@ -166,7 +169,7 @@ impl Dialogue {
         ))
     }
 
-    /// The answer to what was sent, with a code of this class.
+    /// The answer to what was sent, whose code must have this class (its first digit).
     fn answer(&mut self, class: u8) -> Result<Response, Cause> {
         of_class(self.any_answer()?, class)
     }
@@ -177,9 +180,9 @@ impl Dialogue {
         loop {
             let line = self.line(&mut left)?;
             answer.push_str(&line);
-            // lettre wants a text after the code; one may be missing.
+            // lettre requires a text after the code, but a server may send none.
             answer.push_str(if line.len() == 3 { " \r\n" } else { "\r\n" });
-            // All lines of an answer but its last have a hyphen after the code.
+            // Every line of an answer but the last has a hyphen after the code.
             if line.as_bytes().get(3) != Some(&b'-') {
                 break;
             }
@@ -187,7 +190,8 @@ impl Dialogue {
         answer.parse().map_err(|_| Cause::Garbled(format!("{:?} is no answer of SMTP", answer.trim_end())))
     }
 
-    /// The next line, which is read whole, and kept up to its bound. `left` is how many bytes the answer may still have.
+    /// Reads the next line whole, and keeps it up to a limit. `left` is the number of bytes that the answer may still
+    /// have.
     fn line(&mut self, left: &mut usize) -> Result<String, Cause> {
         let mut line = Vec::new();
         loop {
@@ -198,7 +202,7 @@ impl Dialogue {
             }
             let end = come.iter().position(|byte| *byte == b'\n');
             let taken = end.map_or(come.len(), |end| end + 1);
-            // One more than is kept shows that something is cut.
+            // One more byte than the limit is kept, which shows that the line was cut.
             line.extend(come.iter().take(taken.min(LONGEST_LINE + 1 - line.len())));
             self.stream.consume(taken);
             *left =
@@ -211,7 +215,7 @@ impl Dialogue {
     }
 }
 
-/// The answer if its code has this class; a refusal as such.
+/// The answer if its code has this class; otherwise its refusal as an error.
 fn of_class(answer: Response, class: u8) -> Result<Response, Cause> {
     let code = u16::from(answer.code());
     let text = joined(&answer);
@@ -222,7 +226,7 @@ fn of_class(answer: Response, class: u8) -> Result<Response, Cause> {
     }
 }
 
-/// The lines of an answer as one. An enhanced code (RFC 3463) that each of them repeats is kept once.
+/// The lines of an answer as one text. An enhanced status code (RFC 3463) that each line repeats is kept once.
 fn joined(answer: &Response) -> String {
     let mut lines = answer.message();
     let mut text = lines.next().unwrap_or_default().to_owned();

@@ -1,4 +1,4 @@
-//! A conversation that failed: how far it got, why, and what follows from that.
+//! A failed conversation: its stage, its cause, and whether the failure is permanent.
 
 use std::fmt;
 use std::io::{self, ErrorKind};
@@ -6,16 +6,16 @@ use std::io::{self, ErrorKind};
 use crate::http::ALLOW;
 use crate::{guard, tls};
 
-/// How far a conversation got.
+/// The stage that a conversation reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
-    /// Connecting, encrypting, logging in.
+    /// Connecting, encrypting, or logging in.
     Opening,
-    /// Naming the sender.
+    /// The sender (`MAIL FROM`).
     Sender,
-    /// Naming the recipient.
+    /// The recipient (`RCPT TO`).
     Recipient,
-    /// Asking to send the message.
+    /// The request to send the message (`DATA`).
     Data,
     /// The message itself, up to the reply to its end.
     Message,
@@ -28,35 +28,35 @@ pub(super) struct Failure {
     pub(super) cause: Cause,
 }
 
-/// Why.
+/// The cause of a failure.
 #[derive(Debug)]
 pub(super) enum Cause {
-    /// The server refuses.
+    /// The server refused.
     Refused {
-        /// 400 to 599.
+        /// The code, 400 to 599.
         code: u16,
-        /// Its reason.
+        /// The server's reason.
         text: String,
     },
-    /// The connection broke, or nothing came over it in time.
+    /// The connection broke, or a read or write timed out.
     Broken(io::Error),
-    /// What the server says is no answer to what it was asked; for people.
+    /// The server's answer does not fit the command; a text for people.
     Garbled(String),
-    /// The host's name leads nowhere, or where nobody is connected to.
+    /// The host's name cannot be resolved, or resolves to an address that is forbidden.
     Lookup(io::Error),
-    /// The whole of it took too long.
+    /// The whole conversation took too long.
     Late,
-    /// The address is not one that this server takes.
+    /// The server does not support this address.
     Unfit,
 }
 
 impl Failure {
-    /// What went wrong at this stage.
+    /// Turns a cause into a failure at this stage.
     pub(super) fn at(stage: Stage) -> impl Fn(Cause) -> Self {
         move |cause| Self { stage, cause }
     }
 
-    /// The server's code, where it answered.
+    /// The server's code, if it answered.
     pub(super) fn code(&self) -> Option<u16> {
         match &self.cause {
             Cause::Refused { code, .. } => Some(*code),
@@ -64,11 +64,12 @@ impl Failure {
         }
     }
 
-    /// Whether the server refuses this mail for good, so that sending it again would fail again.
+    /// Whether the server refuses this mail for good, so that another attempt would fail again.
     ///
-    /// Up to the sender's name nothing is known of the mail: a refusal there (the greeting, the log-in, the sender) is about how the two
-    /// servers are set up, which an operator will mend, and so is one of the recipient for want of rights (5.7.x: relaying). From `DATA` on
-    /// the mail itself is refused, but by the codes that say that the conversation went wrong or that a log-in is missing.
+    /// Up to the sender, the server knows nothing of the mail. A refusal there (of the greeting, the login, the sender)
+    /// is about the setup of the two servers, which an operator will correct; so is a refusal of the recipient for lack
+    /// of permission (5.7.x: relaying). From `DATA` on, the mail itself is refused, except by the codes for an error of
+    /// the protocol or a missing login.
     pub(super) fn is_permanent(&self) -> bool {
         if matches!(&self.cause, Cause::Unfit)
             || matches!(&self.cause, Cause::Lookup(error) if guard::is_forbidden(error))
@@ -85,12 +86,12 @@ impl Failure {
         }
     }
 
-    /// Whether the enhanced status code (RFC 3463), with which the reply's text begins, is 5.7.x.
+    /// Whether the text of the reply begins with the enhanced status code 5.7.x (RFC 3463).
     fn is_for_want_of_rights(&self) -> bool {
         matches!(&self.cause, Cause::Refused { text, .. } if text.trim_start().starts_with("5.7."))
     }
 
-    /// Whether the connection was dead or dying, rather than the mail refused.
+    /// Whether the connection failed, rather than the mail being refused.
     pub(super) fn is_of_the_connection(&self) -> bool {
         matches!(self.cause, Cause::Refused { code: 421, .. } | Cause::Broken(_) | Cause::Garbled(_))
     }
@@ -121,7 +122,7 @@ impl fmt::Display for Failure {
     }
 }
 
-/// A timeout on a socket is told as "would block", which says nothing to people.
+/// Whether this is a timeout. The system reports a socket's timeout as "would block", which people do not understand.
 fn is_timeout(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }

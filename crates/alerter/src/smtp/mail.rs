@@ -1,4 +1,4 @@
-//! The mail itself: headers by which a repeat and an incident are known, a text part and an HTML part.
+//! The mail itself: a text part, an HTML part, and headers that identify a repeat and an incident.
 
 use std::time::SystemTime;
 
@@ -14,16 +14,16 @@ use crate::digest::{self, Digest, Tone, more};
 use crate::letter::{Letter, own_of, rendered};
 use crate::{Message, summary, words};
 
-/// The words of people in one mail, in bytes, at most. Servers take 10 MB and more; encoded they may be twice as many, and what else a
-/// digest says is bounded.
+/// The most bytes of texts by people in one mail. Servers accept 10 MB and more. Encoding may double the size, and the
+/// other parts of a digest are limited.
 const MOST_BYTES: usize = 2_000_000;
 
-/// How many of these notices, from the first on, one mail holds.
+/// How many of these notices, from the first on, one mail can hold.
 pub(super) fn holds(notices: &[Notice]) -> usize {
     let mut bytes = 0;
     let is_too_much = |notice: &Notice| {
         let own = own_of(notice);
-        // In both parts; in the one each line is moved in, in the other it has marks.
+        // The text is in both parts: indented in the plain one, and escaped in the HTML one.
         let marks =
             own.bytes().filter(|byte| matches!(byte, b'&' | b'<' | b'>' | b'"' | b'\'' | b'\n')).count();
         bytes += 2 * own.len() + 6 * marks;
@@ -32,7 +32,7 @@ pub(super) fn holds(notices: &[Notice]) -> usize {
     notices.iter().position(is_too_much).unwrap_or(notices.len()).max(1)
 }
 
-/// The mail as it goes over the wire: ASCII only, and beginning with a header.
+/// The mail as it is transmitted: ASCII only, beginning with a header.
 pub(crate) fn compose(
     message: &Message<'_>,
     from: &Mailbox,
@@ -61,7 +61,7 @@ pub(crate) fn compose(
     Ok(String::from_utf8_lossy(&mail.formatted()).into_owned())
 }
 
-/// A message id that is the same whenever it is made from the same text.
+/// A message id that depends only on the text.
 fn id(prefix: &str, text: &str, domain: &str) -> String {
     let digest = format!("{:x}", <Sha256 as sha2::Digest>::digest(text));
     format!("<{prefix}{}@{domain}>", &digest[..32])
@@ -78,7 +78,8 @@ fn event(notices: &[Notice]) -> &'static str {
     }
 }
 
-/// The one incident that all of it is about. Its mails stand in one thread, under a root that no mail has to be.
+/// The incident, if all notices are about the same one. Its mails form one thread, whose root is an id that no mail
+/// needs to have.
 fn incident(notices: &[Notice]) -> Option<&str> {
     let key = |notice: &'_ Notice| -> Option<String> { Some(notice.alert.as_ref()?.dedup_key.clone()) };
     let first = notices.first()?;
@@ -102,7 +103,7 @@ struct HtmlPart<'a> {
     digest: Digest,
     /// The summary as HTML; empty in every other message.
     summary: String,
-    /// A summary that an older version has written is a table: only a fixed width keeps its columns.
+    /// An older version wrote summaries as tables, whose columns need a fixed-width font.
     is_table: bool,
     sender: String,
 }

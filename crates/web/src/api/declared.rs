@@ -1,4 +1,4 @@
-//! A declared set of reservations, as it lies in a repository: applied as a whole, exported as it is.
+//! Declared sets of reservations, as kept in a repository: a set is applied as a whole, and exported in the same form.
 
 use std::collections::{HashMap, HashSet};
 
@@ -24,49 +24,51 @@ use crate::lists::JSON;
 
 type Answer = Result<HttpResponse, ApiError>;
 
-/// The most reservations whose messages lead nowhere that an answer names.
+/// The most warnings about unreachable recipients in an answer.
 const MOST_WARNINGS: usize = 100;
 
 /// A set of reservations; in TOML each begins with `[[reservations]]`.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct DeclaredDocument {
-    /// Each pair of `app` and `component` once.
+    /// The reservations. Each pair of `app` and `component` may occur once.
     reservations: Vec<ReservationDocument>,
 }
 
 /// A reservation by its number and names.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct NamedReservation {
-    /// Its number; null while it is not made.
+    /// Its number; null if it has not been made.
     id: Option<i64>,
     app: String,
     component: String,
 }
 
-/// A reservation that was declared other than it was.
+/// A reservation whose declaration differs from its former state.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct ChangedReservation {
     #[serde(flatten)]
     reservation: NamedReservation,
-    /// What is other, one line for each field: `grace: 1m -> 5m`; for whoever may not read, the field alone.
+    /// The differences, one line for each field: `grace: 1m -> 5m`. A caller without `read` gets the names of the
+    /// fields alone.
     difference: Vec<String>,
 }
 
-/// What was changed, or would be.
+/// What was changed, or in a dry run would be.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct AppliedSet {
-    /// Whether it only says what would be done.
+    /// Whether this was a dry run, which changes nothing.
     dry_run: bool,
-    /// What was made.
+    /// The reservations that were made.
     created: Vec<NamedReservation>,
-    /// What was changed.
+    /// The reservations that were changed.
     changed: Vec<ChangedReservation>,
-    /// What was checked out.
+    /// The reservations that were checked out.
     removed: Vec<NamedReservation>,
-    /// How many were just so.
+    /// How many reservations already were as declared.
     unchanged: usize,
-    /// What of the declared `notify` and `alerters` leads nowhere, as sentences that begin with app and component; the first hundred.
+    /// Recipients in `notify` and `alerters` that cannot be reached, as sentences that begin with app and component; at
+    /// most 100.
     warnings: Vec<String>,
 }
 
@@ -94,7 +96,7 @@ impl AppliedSet {
     }
 }
 
-/// What of this spec leads nowhere, by app and component.
+/// The recipients of these specs that cannot be reached, by app and component.
 fn dead_ends_of(app_state: &AppState, spec: &[Spec]) -> Vec<(String, Vec<DeadEnd>)> {
     let named =
         spec.iter().map(|spec| (format!("{}/{}", spec.app, spec.component), app_state.dead_ends(spec)));
@@ -103,9 +105,10 @@ fn dead_ends_of(app_state: &AppState, spec: &[Spec]) -> Vec<(String, Vec<DeadEnd
 
 /// Apply a declared set
 ///
-/// Makes what is missing and changes what is other; with `prune` it also checks out what is not declared. A field that is absent has its default, whatever it was
-/// before. All of it happens, or nothing: an entry that cannot be taken refuses the whole set, and is named (`reservations[3].cron`). JSON, or TOML with
-/// `Content-Type: application/toml`; up to 16 MiB.
+/// Makes the reservations that are missing and changes those that differ; with `prune` it also checks out those that
+/// are not declared. An absent field gets its default, whatever its value was. The set is applied as a whole or not at
+/// all: one invalid entry refuses the whole set, and the error names it (`reservations[3].cron`). The body is JSON, or
+/// TOML with `Content-Type: application/toml`; up to 16 MiB.
 #[utoipa::path(put, path = "/api/v1/apply", tag = "Declared set", security(("bearer" = ["manage"])),
     params(
         ("dry_run" = Option<bool>, Query, description = "only say what would be done"),
@@ -134,7 +137,7 @@ pub(crate) async fn apply(
     let is_toml = names_toml(&request, header::CONTENT_TYPE);
     let (asker, shared) = (caller.clone(), app_state.clone());
     let (applied, warnings) = ask(&app_state, &caller, move |store, now| {
-        // Here, where nobody else waits for the thread: it may be 16 MiB.
+        // Parsing takes place on this thread, where it delays no other request: the body may have 16 MiB.
         let document: DeclaredDocument =
             if is_toml { reading::toml(&body.0) } else { reading::json(&body.0) }?;
         if prune && app.is_none() && document.reservations.is_empty() {
@@ -150,7 +153,7 @@ pub(crate) async fn apply(
         let applied = store.apply(&spec, prune.then_some(&is_meant), dry_run, now)?;
         let mut dead_ends = dead_ends_of(&shared, &spec);
         if !dead_ends.is_empty() {
-            // By what the sweepers say now; where they cannot be asked, by what is known.
+            // The alerters that the sweepers publish now; if the database is unavailable, those that are known.
             if let Err(error) = shared.known_ways.refresh(&shared.store) {
                 log::debug!("the sweepers' alerters: {error}");
             }
@@ -177,7 +180,8 @@ pub(crate) async fn apply(
     Ok(HttpResponse::Ok().json(AppliedSet::of(applied, dry_run, warnings, caller.may(Permission::Read))))
 }
 
-/// The terms of each entry. The first that cannot be taken is named. An entry may name an alerter that is gone if its reservation does already.
+/// The specs of the entries. The error names the first invalid entry. An entry may name an alerter that no longer
+/// exists if the reservation named it before.
 fn declared(
     document: DeclaredDocument,
     store: &Store,
@@ -235,8 +239,8 @@ pub(crate) fn apply_by_post() {}
 
 /// Export a declared set
 ///
-/// The reservations of the caller's apps in the form that `apply` takes, by app and component: applied again it changes nothing. JSON, or TOML with
-/// `Accept: application/toml`.
+/// Returns the reservations of the caller's apps in the form that `apply` takes, ordered by app and component. Applying
+/// the export changes nothing. The answer is JSON, or TOML with `Accept: application/toml`.
 #[utoipa::path(get, path = "/api/v1/export", tag = "Declared set", security(("bearer" = ["read"])),
     params(("app" = Option<String>, Query, description = "just this app")),
     responses((status = 200, description = "the set", content((DeclaredDocument = "application/json"), (DeclaredDocument = "application/toml")))))]
@@ -272,7 +276,7 @@ pub(crate) async fn export(app_state: Data<AppState>, caller: Caller, request: H
 /// The content type of a set in TOML.
 const TOML: &str = "application/toml; charset=utf-8";
 
-/// One more of a set that has so many.
+/// One more entry of a set that has `before` entries already.
 fn entry(document: ReservationDocument, is_toml: bool, before: usize) -> Result<String, ApiError> {
     let between = match (before, is_toml) {
         (0, _) => "",

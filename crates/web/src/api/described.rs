@@ -1,5 +1,5 @@
-//! The routes that are no part of this API, as OpenAPI: the protocols of jobs, and what those who run Innkeeper ask. What is said of
-//! them stands beside their handlers, and for those of `ingest` in `innkeeper_ingest_routes`.
+//! The OpenAPI description of the routes outside this API: the protocols of jobs, and the routes for operators. The
+//! texts are beside the handlers; for `ingest` they are in `innkeeper_ingest_routes`.
 
 use innkeeper_core::access::Permission;
 use innkeeper_http::description::{
@@ -17,7 +17,7 @@ use utoipa::openapi::{ContentBuilder, Paths, RefOr, Required, ResponseBuilder};
 
 use crate::{gocron, gotel};
 
-/// Adds all of them.
+/// Adds the descriptions of all these routes.
 pub(crate) fn describe(paths: &mut Paths) {
     let own = gotel::ROUTES.into_iter().chain(gocron::ROUTES).chain([super::NODES]);
     for route in innkeeper_ingest_routes::all().into_iter().chain(status_routes()).chain(own) {
@@ -33,7 +33,7 @@ fn method(method: Method) -> HttpMethod {
     }
 }
 
-/// `/{first:[0-9a-f]{36}}/x` as `/{first}/x`.
+/// The path without patterns: `/{first:[0-9a-f]{36}}/x` becomes `/{first}/x`.
 fn plain(pattern: &str) -> String {
     let (mut plain, mut depth, mut is_form) = (String::new(), 0, false);
     for c in pattern.chars() {
@@ -74,7 +74,7 @@ fn operation(route: &Description) -> Operation {
     operation.build()
 }
 
-/// What a token must have.
+/// The scope that a token needs.
 fn requirement(permission: Permission) -> SecurityRequirement {
     match permission {
         Permission::Nothing => SecurityRequirement::default(),

@@ -1,4 +1,5 @@
-//! What the document of a reservation asks for in this API, where it is the whole truth.
+//! Turns a reservation's document into its spec. In this API the document is complete: an absent field means its
+//! default.
 
 use innkeeper_core::Invalid;
 use innkeeper_core::names::AlerterName;
@@ -9,12 +10,13 @@ use innkeeper_http::keys;
 
 use crate::AppState;
 
-/// The terms that a document asks for.
+/// The spec of a new reservation with this document.
 pub(crate) fn spec(document: ReservationDocument, app_state: &AppState) -> Result<Spec, Invalid> {
     terms_knowing(document, app_state, &app_state.alerter_names())
 }
 
-/// The terms that it asks for, of a reservation whose terms were `before`: it may name what it named then, also an alerter that is gone.
+/// The spec of an existing reservation with this document. It may name the alerters that the spec `before` names, even
+/// those that no longer exist.
 pub(crate) fn changed_terms(
     document: ReservationDocument,
     app_state: &AppState,
@@ -23,7 +25,7 @@ pub(crate) fn changed_terms(
     terms_knowing(document, app_state, &[app_state.alerter_names(), before.alerters_named()].concat())
 }
 
-/// The terms that it asks for; the alerters that it may name are `known`.
+/// The spec of this document, which may name the alerters in `known`.
 pub(crate) fn terms_knowing(
     document: ReservationDocument,
     app_state: &AppState,
@@ -34,7 +36,7 @@ pub(crate) fn terms_knowing(
     Patch { remind_every_if_new: app_state.remind_every(), ..patch }.into_spec(app, component)
 }
 
-/// What names this spec in `ETag` and `If-Match`: another one after each change.
+/// The value of `ETag` and `If-Match` for this spec: a hash, which changes with the spec.
 pub(crate) fn etag(spec: &Spec) -> String {
     let text = serde_json::to_string(&ReservationDocument::of(spec)).unwrap_or_default();
     let mut hash = keys::hash(&text);

@@ -1,4 +1,4 @@
-//! Snoozes of Innkeeper's own duties: while one lasts, the operator is not told that no node does that work.
+//! Snoozes of Innkeeper's own duties. During a snooze the operator gets no message that no node does that work.
 
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Path};
@@ -13,28 +13,28 @@ use crate::AppState;
 
 type Answer = Result<HttpResponse, ApiError>;
 
-/// A duty that some node has at any time.
+/// A duty that some node should always do.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Duty {
     /// `ingest`, `sweeper` or `web`.
     name: String,
-    /// Until when nobody is told that it is missing; null where it is not snoozed.
+    /// The end of the snooze; null if the duty is not snoozed.
     snoozed_until: Option<DateTime<Utc>>,
 }
 
-/// How long nobody is told: one of the two.
+/// The length of a snooze. Give one of the two fields.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct DutySnooze {
-    /// From now on: `2h`, `1d`, at most ten years.
+    /// The length from now: `2h`, `1d`; at most ten years.
     duration: Option<String>,
-    /// Until then, RFC 3339.
+    /// The end, as RFC 3339.
     until: Option<String>,
 }
 
 /// Snooze a duty
 ///
-/// Until then the operator is not told that no node does this work.
+/// Until the end of the snooze the operator gets no message that no node does this work.
 #[utoipa::path(post, path = "/api/v1/duties/{name}/snooze", tag = "Instance", security(("bearer" = ["manage"])),
     params(("name" = String, Path, description = "`ingest`, `sweeper` or `web`")),
     request_body(content = DutySnooze, example = json!({"duration": "2h"})),
@@ -52,7 +52,7 @@ pub(crate) async fn snooze(
 
 /// End the snooze of a duty
 ///
-/// The operator is told again.
+/// The operator gets messages about the duty again.
 #[utoipa::path(post, path = "/api/v1/duties/{name}/resume", tag = "Instance", security(("bearer" = ["manage"])),
     params(("name" = String, Path, description = "`ingest`, `sweeper` or `web`")),
     responses((status = 200, description = "it is watched again", body = Duty)))]

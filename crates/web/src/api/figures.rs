@@ -1,4 +1,4 @@
-//! The last values of a reservation's figures, what is expected of them, and what a person accepts.
+//! The recent values of a reservation's figures, the clauses about them, and the acceptance of unexpected values.
 
 use std::collections::BTreeMap;
 
@@ -19,15 +19,15 @@ use crate::AppState;
 
 type Answer = Result<HttpResponse, ApiError>;
 
-/// The last values of a reservation, kept whatever becomes of its history.
+/// The recent values of a reservation. They are kept apart from the history, which may be pruned.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Figures {
-    /// By name, oldest first: the last 50 values of each of its figures, 20 figures at most.
+    /// The last 50 values of each figure by its name, oldest first; at most 20 figures.
     #[schema(value_type = Object)]
     figures: BTreeMap<String, Vec<FigureValue>>,
-    /// How long its last 200 runs took, oldest first; milliseconds.
+    /// The durations of the last 200 runs, oldest first; milliseconds.
     run_times_ms: Vec<i64>,
-    /// Its clauses, and how they stand by its latest success.
+    /// The clauses, and whether the latest success fulfils them.
     expect: Vec<Expected>,
 }
 
@@ -36,19 +36,20 @@ pub(crate) struct Figures {
 struct FigureValue {
     /// The value.
     value: Value,
-    /// Whether medians count it: not where it came with a failure, nor where its success broke a clause and nobody has accepted that.
+    /// Whether medians include it. They leave out values of a failure, and those of a success that broke a clause
+    /// unless somebody accepted them.
     counts: bool,
 }
 
 /// A clause.
 #[derive(Serialize, ToSchema)]
 struct Expected {
-    /// As in `expect`.
+    /// The clause as in `expect`.
     clause: String,
-    /// `holds`, `broken`, `too_few` (it passes, since its median has fewer than three values), or `unknown` where no success was judged by
-    /// it yet.
+    /// `holds`, `broken`, `too_few` (it passes, since there are fewer than three values for its median), or `unknown`
+    /// if it has not judged a success yet.
     state: &'static str,
-    /// The same as a sentence.
+    /// The state as a sentence.
     says: String,
 }
 
@@ -67,7 +68,7 @@ fn state(verdict: Option<&ClauseVerdict>) -> &'static str {
     }
 }
 
-/// How a clause stands, as a sentence without its end.
+/// The state of a clause as a sentence without its full stop.
 pub(crate) fn says(verdict: Option<&ClauseVerdict>) -> String {
     match verdict {
         None => "no success was judged by it yet".to_owned(),
@@ -82,7 +83,8 @@ pub(crate) fn says(verdict: Option<&ClauseVerdict>) -> String {
 
 /// Look at the figures of a reservation
 ///
-/// The last values of each figure and the last run times, kept apart from the history, and how its clauses stand.
+/// Returns the recent values of each figure and the recent durations, which are kept apart from the history, and the
+/// state of its clauses.
 #[utoipa::path(get, path = "/api/v1/reservations/{id}/figures", tag = "History", security(("bearer" = ["read"])),
     params(("id" = i64, Path, description = "the reservation's number")),
     responses((status = 200, description = "its values and clauses", body = Figures)))]
@@ -111,9 +113,9 @@ pub(crate) async fn figures(app_state: Data<AppState>, caller: Caller, id: Path<
 
 /// Accept figures as right from now on
 ///
-/// The latest success was other than expected, and that is right: its values and those of the successes before it up to one that was as
-/// expected count from now on, and medians leave out what was before. An alert about it closes. It is for clauses with a median; where
-/// another is broken, change `expect`.
+/// Accepts the unexpected figures of the latest success. Its values count from now on, and those of the successes
+/// before it back to the last one that was as expected; medians leave out all earlier values. An alert about the
+/// figures closes. Only clauses with a median can be accepted; if another clause is broken, change `expect`.
 #[utoipa::path(post, path = "/api/v1/reservations/{id}/accept-figures", tag = "Reservations", security(("bearer" = ["manage"])),
     params(("id" = i64, Path, description = "its number")),
     responses(
@@ -135,7 +137,7 @@ pub(crate) async fn accept(app_state: Data<AppState>, caller: Caller, id: Path<i
     Ok(answer(&mut HttpResponse::Ok(), &app_state, &caller, &standing))
 }
 
-/// Why nothing was accepted.
+/// Why nothing was accepted, as a sentence.
 pub(crate) fn not_accepted(accepted: &Accepted) -> String {
     match accepted {
         Accepted::Fixed(figures) => {

@@ -1,4 +1,4 @@
-//! What happened: check-ins, alerts, and messages.
+//! The history: check-ins, alerts, and messages.
 
 use std::collections::HashMap;
 
@@ -66,7 +66,7 @@ pub(crate) async fn alerts_of(
 
 /// List alerts
 ///
-/// Open and past. A token that is bound to apps sees theirs.
+/// Returns open and past alerts. A token that is limited to apps gets those of its apps.
 #[utoipa::path(get, path = "/api/v1/alerts", tag = "History", security(("bearer" = ["read"])),
     params(
         ("open" = Option<bool>, Query, description = "only those that are open, or that are past"),
@@ -126,7 +126,8 @@ pub(crate) async fn deliveries(app_state: Data<AppState>, caller: Caller, reques
 
 /// Try a message again
 ///
-/// One that was given up waits again; one that waits is tried now. One that is older than messages are tried for gets one more try.
+/// A message that was given up waits again; a waiting one is tried now. A message older than the retry limit gets one
+/// more attempt.
 #[utoipa::path(post, path = "/api/v1/deliveries/{id}/retry", tag = "History", security(("bearer" = ["manage"])),
     params(("id" = i64, Path, description = "the message's number")),
     responses(
@@ -143,7 +144,7 @@ pub(crate) async fn retry(app_state: Data<AppState>, caller: Caller, id: Path<i6
     }
 }
 
-/// Why a message cannot be tried again whose alerter is gone.
+/// The error for a message whose alerter no longer exists.
 pub(crate) fn no_alerter(id: i64, alerter: &str) -> ApiError {
     ApiError::Conflict(format!(
         "there is no alerter {alerter} any more, so that the message {id} cannot go out; once one of that name is configured again, it \

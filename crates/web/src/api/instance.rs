@@ -1,4 +1,4 @@
-//! The installation itself: who calls, its summary, who changed what.
+//! The installation itself: the caller, the summary, and the audit log.
 
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
@@ -17,24 +17,24 @@ use crate::lists::JSON;
 
 type Answer = Result<HttpResponse, ApiError>;
 
-/// Who calls, and what they may do.
+/// The caller, and what they may do.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Me {
-    /// `user`, `token`, or `anybody` where the instance is open.
+    /// `user`, `token`, or `anybody` if the instance is open.
     kind: &'static str,
-    /// The user's or token's name.
+    /// The name of the user or token.
     name: Option<String>,
-    /// `checkin`, `read`, `manage`.
+    /// The scopes: `checkin`, `read`, `manage`.
     scopes: Vec<&'static str>,
-    /// Whether they decide who may come in.
+    /// Whether the caller is an admin, who decides about access.
     admin: bool,
-    /// The apps that they are bound to; null for every one.
+    /// The apps that the caller is limited to; null for all apps.
     apps: Option<Vec<String>>,
 }
 
 /// Ask who you are
 ///
-/// And what you may do.
+/// Also returns what you may do.
 #[utoipa::path(get, path = "/api/v1/me", tag = "Instance", security(("bearer" = [])),
     responses((status = 200, description = "you", body = Me)))]
 pub(crate) async fn me(caller: Caller) -> HttpResponse {
@@ -54,7 +54,7 @@ pub(crate) async fn me(caller: Caller) -> HttpResponse {
 
 /// Read the summary
 ///
-/// What is missed now, and what went wrong and recovered in the last seven days.
+/// Returns what is overdue now, and what went wrong and recovered in the last seven days.
 #[utoipa::path(get, path = "/api/v1/summary", tag = "Instance", security(("bearer" = ["read"])),
     responses((status = 200, description = "the summary, as the `--json` of the sweeper's `--summary`", body = Summary)))]
 pub(crate) async fn summary(app_state: Data<AppState>) -> Answer {
@@ -68,25 +68,25 @@ pub(crate) async fn summary(app_state: Data<AppState>) -> Answer {
 #[derive(ToSchema)]
 #[allow(dead_code, reason = "describes what is written as it is drawn up")]
 pub(crate) struct Summary {
-    /// The installation that speaks.
+    /// The name of the installation.
     instance: String,
     /// When it was drawn up.
     at: DateTime<Utc>,
-    /// The start of the span it looks at.
+    /// The start of the period that it covers.
     since: DateTime<Utc>,
     /// How many reservations there are.
     reservations: i64,
-    /// What is missed now, longest first.
+    /// The reservations whose deadline has passed, longest first.
     missed: Vec<Missed>,
-    /// What went wrong in the span and is still open, latest first.
+    /// Incidents of the period that are still open, latest first.
     open: Vec<Incident>,
-    /// What went wrong and recovered in the span, latest first.
+    /// Incidents of the period that have ended, latest first.
     recovered: Vec<Incident>,
-    /// Reservations that cannot be read, so that nothing is known of them, a sentence each; absent where there are none.
+    /// A sentence for each reservation that cannot be read, so that its state is unknown; absent if there are none.
     unreadable: Option<Vec<String>>,
 }
 
-/// A reservation that is missed now.
+/// A reservation whose deadline has passed.
 #[derive(ToSchema)]
 #[allow(dead_code, reason = "describes what is written as it is drawn up")]
 pub(crate) struct Missed {
@@ -95,9 +95,9 @@ pub(crate) struct Missed {
     app: String,
     component: String,
     owner: String,
-    /// `overdue`, `down`, `held`, `snoozed`.
+    /// The state: `overdue`, `down`, `held` or `snoozed`.
     state: String,
-    /// The latest success.
+    /// When the latest success happened.
     last_checkin_at: Option<DateTime<Utc>>,
     /// The deadline that has passed.
     deadline: DateTime<Utc>,
@@ -120,7 +120,8 @@ pub(crate) struct Incident {
     opened_at: DateTime<Utc>,
     /// When it closed; null while it is open.
     closed_at: Option<DateTime<Utc>>,
-    /// Whether it is a failure that was over when it was reported: nobody was told, and there was no alert.
+    /// Whether the incident was a failure that was reported only after it had ended. Then there was no alert and no
+    /// message.
     reported_late: bool,
 }
 
@@ -129,26 +130,26 @@ pub(crate) struct Incident {
 pub(crate) struct Entry {
     /// Its number.
     id: i64,
-    /// When.
+    /// The time of the change.
     at: DateTime<Utc>,
-    /// Who: `user ada`, `token deploy`, `anybody`.
+    /// Who made the change: `user ada`, `token deploy`, `anybody`.
     who: String,
-    /// From which address.
+    /// The client's address.
     source: String,
-    /// What was done: `make reservation`, `log in`, …
+    /// The action: `make reservation`, `log in`, …
     action: String,
-    /// To what: `shop/backup`, `user bob`, …
+    /// The object of the action: `shop/backup`, `user bob`, …
     subject: String,
-    /// What changed by it, a line each.
+    /// The changes, one line for each.
     detail: String,
 }
 
 /// A page of the audit log.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Audit {
-    /// Latest first.
+    /// The entries, latest first.
     entries: Vec<Entry>,
-    /// What `before` takes for the next page; null on the last one.
+    /// The value of `before` for the next page; null on the last one.
     next: Option<i64>,
 }
 

@@ -1,10 +1,12 @@
-//! The management API under `/api/v1`: for programs that make, change and look at what people see on the pages.
+//! The management API under `/api/v1`, for programs that do what people do on the pages.
 //!
-//! Each subject is a file: `reservations.rs` (one by one), `declared.rs` (a whole set), `rest.rs` (snoozes, undone check-outs), `history.rs`
-//! (check-ins, alerts, messages), `tokens.rs`, `instance.rs` (summary, audit log), `duties.rs` (snoozes of Innkeeper's own). `document.rs` is a reservation as a person writes it; `reading.rs`
-//! reads bodies and queries. `openapi.rs` describes all routes, with `described.rs` for those of the protocols, `page.rs` shows that description.
+//! Each subject has a file: `reservations.rs` (single reservations), `declared.rs` (a whole set), `rest.rs` (snoozes,
+//! undone check-outs), `history.rs` (check-ins, alerts, messages), `tokens.rs`, `instance.rs` (summary, audit log),
+//! `duties.rs` (snoozes of Innkeeper's own duties). `document.rs` turns a reservation's document into its spec;
+//! `reading.rs` parses bodies and queries. `openapi.rs` describes all routes, with `described.rs` for those of the
+//! protocols; `page.rs` shows that description.
 //!
-//! Errors are `application/problem+json` (RFC 9457); the routes see to that.
+//! Errors are `application/problem+json` (RFC 9457), which the routes make of an `ApiError`.
 
 pub(crate) mod declared;
 mod described;
@@ -37,9 +39,9 @@ pub(crate) use tokens::{added, confirm_one, remove_within, within};
 
 use crate::AppState;
 
-/// `GET /nodes` below this API: its handler is not one of ours.
+/// `GET /nodes`, which is below this API although its handler is in another crate.
 const NODES: Description = Description {
-    // A problem, as of all that lies below `/api/`.
+    // The failure is a problem (RFC 9457), as everywhere below `/api/`.
     failure: "",
     ..Description::get(
         "/api/v1/nodes",
@@ -84,7 +86,7 @@ pub(crate) fn mount(routes: &mut Routes<'_>) {
         .api(Method::GET, "/api/v1/audit", Permission::Administer, instance::audit);
 }
 
-/// Asks the store, on the caller's behalf, on a thread that may block.
+/// Runs `question` with the store on behalf of the caller, on a thread that may block.
 pub(crate) async fn ask<T: Send + 'static>(
     app_state: &Data<AppState>,
     caller: &Caller,
@@ -93,7 +95,7 @@ pub(crate) async fn ask<T: Send + 'static>(
     let (store, now, shared) =
         (app_state.store.acting_as(caller.actor()), app_state.clock.now(), app_state.clone());
     blocking(move || {
-        // Answers warn by them.
+        // The warnings in answers depend on the known alerters.
         shared.known_ways.look(&shared.store);
         question(&store, now)
     })
@@ -102,7 +104,8 @@ pub(crate) async fn ask<T: Send + 'static>(
     .inspect_err(|error| app_state.failed(error))
 }
 
-/// The reservation of this number. One of an app that the caller does not have is answered as one that is not there: its name is none of theirs.
+/// The reservation of this number. If the caller may not see its app, the error is the same as for an unknown number,
+/// so that its name is not revealed.
 fn visible(store: &Store, caller: &Caller, id: i64, now: Time) -> Result<Assessed, ApiError> {
     match store.listed(id, now) {
         Err(StoreError::Unreadable(one)) if caller.covers_named(&one.app).is_err() => Err(no_reservation(id)),
@@ -116,7 +119,7 @@ fn no_reservation(id: i64) -> ApiError {
     ApiError::NotFound(format!("there is no reservation {id}"))
 }
 
-/// An app that the caller names: it must be one of theirs.
+/// The app that the caller names. It must be one that they may see.
 fn named_app(caller: &Caller, app: Option<&str>) -> Result<Option<AppName>, ApiError> {
     let app = app.map(AppName::parse).transpose()?;
     app.as_ref().map_or(Ok(()), |app| caller.covers(app))?;

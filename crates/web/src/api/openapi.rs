@@ -1,4 +1,4 @@
-//! The description of every route, as OpenAPI 3.1: made from the handlers of this API, and from the descriptions of the
+//! The OpenAPI 3.1 description of every route, made from the handlers of this API and the descriptions of the
 //! protocols.
 
 use std::sync::LazyLock;
@@ -81,15 +81,15 @@ pub(crate) static TEXT: LazyLock<String> =
 )]
 struct Described;
 
-/// What went wrong (RFC 9457).
+/// An error (RFC 9457).
 #[derive(Serialize, ToSchema)]
 #[allow(dead_code, reason = "describes what the routes make of an error")]
 pub(crate) struct Problem {
-    /// `about:blank`: the status says it.
+    /// Always `about:blank`: the status says what kind of error it is.
     r#type: String,
     /// The status in words.
     title: String,
-    /// The status.
+    /// The HTTP status.
     status: u16,
     /// What was wrong, and what is allowed.
     detail: String,
@@ -102,7 +102,7 @@ pub(crate) struct Problem {
     responses((status = 200, description = "OpenAPI 3.1", content_type = "application/json")))]
 pub(crate) async fn openapi(app_state: Data<AppState>) -> Result<HttpResponse, ApiError> {
     let mut document: Value = serde_json::from_str(&TEXT).map_err(ApiError::internal)?;
-    // Where nobody says where that is, it is where the document comes from.
+    // If no public address is configured, the server's address is that of this document.
     if let Some(url) = &app_state.given_url {
         document["servers"] = json!([{ "url": url }]);
     }
@@ -117,7 +117,7 @@ impl Modify for Protocols {
     }
 }
 
-/// The merge patch: the document, with nothing required.
+/// Describes the merge patch: the document with no required fields.
 struct PatchBodies;
 
 impl Modify for PatchBodies {
@@ -127,7 +127,7 @@ impl Modify for PatchBodies {
             return;
         };
         let mut patch = whole.clone();
-        // What is shown of a reservation has these fields and more.
+        // The answer about a reservation has these fields and further ones.
         whole.additional_properties = None;
         patch.required.clear();
         patch.description =
@@ -136,7 +136,7 @@ impl Modify for PatchBodies {
     }
 }
 
-/// Each operation of this API may answer with a problem.
+/// Adds the problem answer to each operation of this API.
 struct Problems;
 
 impl Modify for Problems {

@@ -1,4 +1,4 @@
-//! Reads queries and bodies. What cannot be taken is named by its path: `reservations[3].cron`.
+//! Parses queries and bodies. Errors name the path of the invalid field: `reservations[3].cron`.
 
 use std::collections::HashMap;
 
@@ -9,19 +9,20 @@ use innkeeper_http::{decoded, parameters};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-/// The longest value of a query, characters; a cursor is the longest of them.
+/// The longest value in a query, in characters. Cursors are the longest values.
 const LONGEST: usize = 4000;
 
 /// The parameters of a query.
 pub(crate) struct Asked(HashMap<&'static str, String>);
 
 impl Asked {
-    /// Reads a query that may have the parameters `known` and no others: a filter with a slip in its name would show everything.
+    /// Parses a query with the parameters in `known` and no others: a filter with a misspelt name would otherwise match
+    /// everything.
     pub fn of(request: &HttpRequest, known: &[&'static str]) -> Result<Self, Invalid> {
         Self::of_query(request.query_string(), known)
     }
 
-    /// The same of the query itself.
+    /// Parses the text of a query in the same way.
     pub fn of_query(query: &str, known: &[&'static str]) -> Result<Self, Invalid> {
         let mut asked = HashMap::new();
         for (name, value) in parameters(query) {
@@ -43,12 +44,12 @@ impl Asked {
         Ok(Self(asked))
     }
 
-    /// A text; an empty one counts as absent.
+    /// A text; none if it is empty or absent.
     pub fn text(&self, name: &'static str) -> Option<&str> {
         self.0.get(name).map(String::as_str)
     }
 
-    /// One of these words.
+    /// A value that must be one of `words`.
     pub fn word(&self, name: &'static str, words: &[&'static str]) -> Result<Option<&'static str>, Invalid> {
         let Some(text) = self.text(name) else { return Ok(None) };
         let found = words.iter().find(|word| **word == text);
@@ -57,19 +58,19 @@ impl Asked {
             .ok_or_else(|| Invalid::new(name, format!("{text:?}; allowed: {}", words.join(", "))))
     }
 
-    /// Yes or no.
+    /// A value that must be `true` or `false`.
     pub fn flag(&self, name: &'static str) -> Result<Option<bool>, Invalid> {
         Ok(self.word(name, &["true", "false"])?.map(|word| word == "true"))
     }
 
-    /// The number of something: what comes before it.
+    /// The parameter `before`: an id; the page begins below it.
     pub fn before(&self) -> Result<Option<i64>, Invalid> {
         let wrong =
             |text: &str| Invalid::new("before", format!("{text:?}; give the id of the last one you have"));
         self.text("before").map(|text| text.parse().map_err(|_| wrong(text))).transpose()
     }
 
-    /// How many are wanted: 1 to 200, 50 where nothing is said.
+    /// The parameter `limit`: 1 to 200, by default 50.
     pub fn limit(&self) -> Result<i64, Invalid> {
         let Some(text) = self.text("limit") else { return Ok(50) };
         let limit = text.parse().ok().filter(|limit| (1..=200).contains(limit));
@@ -77,11 +78,11 @@ impl Asked {
     }
 }
 
-/// Reads a JSON document.
+/// Parses a JSON document.
 pub(crate) fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Invalid> {
     let text = utf8(body)?;
     if !text.trim_start().starts_with('{') {
-        // A list would be taken for the fields in their order.
+        // serde would read a list as the fields in their order.
         return Err(Invalid::new("body", "must be a JSON object"));
     }
     let mut deserializer = serde_json::Deserializer::from_str(text);
@@ -93,7 +94,7 @@ pub(crate) fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Invalid> {
     Ok(read)
 }
 
-/// Reads a TOML document.
+/// Parses a TOML document.
 pub(crate) fn toml<T: DeserializeOwned>(body: &[u8]) -> Result<T, Invalid> {
     let text = utf8(body)?;
     let deserializer = toml::Deserializer::parse(text).map_err(|error| {
@@ -105,7 +106,7 @@ pub(crate) fn toml<T: DeserializeOwned>(body: &[u8]) -> Result<T, Invalid> {
     })
 }
 
-/// Reads what was put together from JSON.
+/// Converts a JSON value to a document.
 pub(crate) fn value<T: DeserializeOwned>(value: Value) -> Result<T, Invalid> {
     serde_path_to_error::deserialize(value).map_err(|error| {
         let message = error.inner().to_string();
@@ -113,7 +114,7 @@ pub(crate) fn value<T: DeserializeOwned>(value: Value) -> Result<T, Invalid> {
     })
 }
 
-/// An instant as RFC 3339 writes it.
+/// Parses an instant in RFC 3339 form.
 pub(crate) fn instant(field: &'static str, text: &str) -> Result<Time, Invalid> {
     let read = chrono::DateTime::parse_from_rfc3339(text);
     read.map(|at| at.to_utc()).map_err(|_| {
@@ -132,7 +133,7 @@ fn line(text: &str, span: Option<std::ops::Range<usize>>) -> String {
     })
 }
 
-/// The error with the field that it is about. What is missing or unknown stands in the message only.
+/// The error with the path of its field. For missing or unknown fields, the name of the field is only in the message.
 fn wrong(path: &serde_path_to_error::Path, message: String) -> Invalid {
     let mut field = path.to_string();
     let named = message
@@ -149,7 +150,7 @@ fn wrong(path: &serde_path_to_error::Path, message: String) -> Invalid {
         }
         _ => {}
     }
-    // A name from outside may be as long as the body.
+    // A name from outside may be as long as the whole body, so it is cut.
     let field = field.chars().take(200).collect::<String>();
     Invalid::new(field, message.chars().take(2000).collect::<String>())
 }

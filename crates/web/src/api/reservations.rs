@@ -1,4 +1,4 @@
-//! Reservations one by one.
+//! Single reservations.
 
 use actix_web::http::header::{self, HeaderMap};
 use actix_web::web::{Data, Path};
@@ -24,12 +24,13 @@ use crate::AppState;
 
 type Answer = Result<HttpResponse, ApiError>;
 
-/// How often a change is drawn up anew when others come between.
+/// How often a change is retried when another change is made at the same time.
 const TRIES: usize = 3;
 
 /// List reservations
 ///
-/// A page of them, those with an open alert first, then by app and component. A token that is bound to apps sees theirs.
+/// Returns one page: reservations with an open alert first, then by app and component. A token that is limited to apps
+/// gets those of its apps.
 #[utoipa::path(get, path = "/api/v1/reservations", tag = "Reservations", security(("bearer" = ["read"])),
     params(
         ("q" = Option<String>, Query, description = "a part of app or component, whatever its case"),
@@ -47,7 +48,7 @@ pub(crate) async fn list(app_state: Data<AppState>, caller: Caller, request: Htt
     let state = asked.text("state").map(|word| State::parse("state", word)).transpose()?;
     let cursor = match asked.text("cursor") {
         Some(text) => read_cursor(text)?,
-        // Those of one state are as bad as each other.
+        // Reservations in the same state have the same severity, so they are ordered by name.
         None if state.is_some() => Cursor::name(),
         None => Cursor::worst(),
     };
@@ -87,7 +88,7 @@ pub(crate) fn read_cursor(text: &str) -> Result<Cursor, Invalid> {
     let value: Value = serde_json::from_slice(&json).map_err(|_| wrong())?;
     let cursor = serde_json::from_value(value).map_err(|_| wrong())?;
     if let Cursor::Worst { app, component, .. } | Cursor::Name { app, component } = &cursor {
-        // Postgres takes no NUL.
+        // PostgreSQL accepts no NUL in a text.
         [app, component].into_iter().try_for_each(|text| one_line("cursor", text, 500))?;
     }
     Ok(cursor)
@@ -95,7 +96,7 @@ pub(crate) fn read_cursor(text: &str) -> Result<Cursor, Invalid> {
 
 /// Make a reservation
 ///
-/// Of names that nobody has yet.
+/// Its pair of `app` and `component` must be new.
 #[utoipa::path(post, path = "/api/v1/reservations", tag = "Reservations", security(("bearer" = ["manage"])),
     request_body(content = ReservationDocument, example = json!({"app": "shop", "component": "backup",
         "cron": "0 2 * * *", "time_zone": "Europe/Berlin", "grace": "30m", "notify": ["log"]})),
@@ -134,8 +135,9 @@ pub(crate) async fn look(app_state: Data<AppState>, caller: Caller, id: Path<i64
 
 /// Change a reservation
 ///
-/// A JSON merge patch (RFC 7396): the fields that it has are changed, `null` gives a field its default. Another kind of
-/// schedule (`frequency`, `cron`, `calendar`) takes the place of the one before. `app` and `component` stay. `If-Match` must say what the change was made from: an `ETag`, or `*` for whatever it is.
+/// Takes a JSON merge patch (RFC 7396): its fields are changed, and `null` gives a field its default. Another kind of
+/// schedule (`frequency`, `cron`, `calendar`) replaces the former one. `app` and `component` cannot be changed.
+/// `If-Match` must be the `ETag` that the change is based on, or `*` for any.
 #[utoipa::path(patch, path = "/api/v1/reservations/{id}", tag = "Reservations", security(("bearer" = ["manage"])),
     params(
         ("id" = i64, Path, description = "its number"),
@@ -165,7 +167,7 @@ pub(crate) async fn change(
                 return Err(outdated());
             }
             let after = patched(&before, patch.clone(), &shared)?;
-            // What was read is what is changed, whatever `If-Match` takes.
+            // The change applies to the spec that was read, even if `If-Match` is `*`.
             match store.change(id, &Patch::for_all_of(after), &|spec| *spec == before, now)? {
                 ChangeOutcome::Done => return Standing::of(store, visible(store, &asker, id, now)?, now),
                 ChangeOutcome::Unknown => return Err(no_reservation(id)),
@@ -180,14 +182,14 @@ pub(crate) async fn change(
     Ok(answer(&mut HttpResponse::Ok(), &app_state, &caller, &standing))
 }
 
-/// The spec with a merge patch of its document applied.
+/// The spec after a merge patch of its document.
 fn patched(before: &Spec, patch: Map<String, Value>, app_state: &AppState) -> Result<Spec, ApiError> {
     let document = serde_json::to_value(ReservationDocument::of(before)).map_err(ApiError::internal)?;
     let Value::Object(mut fields) = document else {
         return Err(ApiError::internal("a document is an object"));
     };
     let wishes_for = |field: &str| patch.get(field).is_some_and(|value| !value.is_null());
-    // Another kind of schedule takes the place of the one before; two at once are refused below.
+    // Another kind of schedule replaces the former one. Two kinds in one patch are refused below.
     let (wished, others): (Vec<_>, Vec<_>) =
         KINDS.into_iter().partition(|(_, said_by)| wishes_for(said_by[0]));
     if !wished.is_empty() {
@@ -206,13 +208,14 @@ fn patched(before: &Spec, patch: Map<String, Value>, app_state: &AppState) -> Re
         }
     }
     let document: ReservationDocument = reading::value(Value::Object(fields))?;
-    // A recipient that has come to lead nowhere is no reason to refuse another change; the answer warns of it.
+    // A recipient that can no longer be reached does not prevent other changes; the answer contains a warning.
     Ok(changed_terms(document, app_state, before)?.in_words_of(before))
 }
 
 /// Check a reservation out
 ///
-/// It is removed: an alert that is open on it closes, and whoever was told of it hears so. For a day this can be undone with `undo-checkout`.
+/// Removes the reservation. Its open alert closes, and everybody who got the alert gets a message. For a day this can
+/// be undone with `undo-checkout`.
 #[utoipa::path(delete, path = "/api/v1/reservations/{id}", tag = "Reservations", security(("bearer" = ["manage"])),
     params(("id" = i64, Path, description = "its number")),
     responses((status = 204, description = "it is checked out")))]
@@ -227,7 +230,7 @@ pub(crate) async fn check_out(app_state: Data<AppState>, caller: Caller, id: Pat
     Ok(HttpResponse::NoContent().finish())
 }
 
-/// What `If-Match` takes.
+/// The value of `If-Match`.
 enum Matching {
     Any,
     These(Vec<String>),
@@ -270,14 +273,14 @@ pub(crate) struct Standing {
 }
 
 impl Standing {
-    /// With what of its messages does not get through.
+    /// Adds warnings about its messages that are not delivered.
     pub fn of(store: &Store, assessed: Assessed, now: Time) -> Result<Self, ApiError> {
         let id = assessed.reservation.id;
         Ok(Self { undelivered: store.undelivered(&[id], now)?.remove(&id), assessed, now })
     }
 }
 
-/// The reservation as it stands, with its `ETag`. Who may write and not read is told no more than which one it is.
+/// The answer with the reservation's current state and its `ETag`. A caller without `read` gets only its identity.
 pub(crate) fn answer(
     response: &mut HttpResponseBuilder,
     app_state: &AppState,

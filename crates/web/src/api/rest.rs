@@ -1,4 +1,4 @@
-//! Snoozes and their end, and check-outs that are taken back.
+//! Snoozes, their ends, and the undoing of check-outs.
 
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Path};
@@ -17,15 +17,16 @@ use crate::AppState;
 
 type Answer = Result<HttpResponse, ApiError>;
 
-/// How long nothing is told, `duration` or `until`; and what that means for what is due in it.
+/// A snooze: its length, as `duration` or `until`, and how check-ins that are due during it are treated.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Snooze {
-    /// From now on: `2h`, `1d`, at most ten years.
+    /// The length from now: `2h`, `1d`; at most ten years.
     duration: Option<String>,
-    /// Until then, RFC 3339.
+    /// The end, as RFC 3339.
     until: Option<String>,
-    /// `quiet` (without it): what is due is expected as ever, and told at the end if it is still true. `skip`: what is due is not expected.
+    /// `quiet` (the default): check-ins due during the snooze are expected as usual, and what is still wrong at its end
+    /// is reported then. `skip`: check-ins due during the snooze are not expected.
     mode: Option<String>,
 }
 
@@ -37,7 +38,7 @@ impl Snooze {
     }
 }
 
-/// When a span ends of which one of the two says how long it is.
+/// The end of a span, of which exactly one of the two must be given.
 pub(super) fn end(duration: Option<&str>, until: Option<&str>, now: Time) -> Result<Time, Invalid> {
     match (duration, until) {
         (Some(_), Some(_)) => Err(Invalid::new("until", "stands beside duration; give one of them")),
@@ -61,10 +62,11 @@ pub(super) fn end(duration: Option<&str>, until: Option<&str>, now: Time) -> Res
 
 /// Snooze a reservation
 ///
-/// Nothing opens an alert or reminds until then; the recovery of what was told is sent. With `quiet`, what is still true at the end is
-/// told then: a failure that no success followed, a run over its limit, and a due instant that is not heard by the end, the period (an
-/// hour at most) and the grace. With `skip`, what was due in it is not expected; an interval begins anew at the end if its due instant
-/// lay inside. What was due before, or is due after, stays as it is.
+/// Until the end no alert opens and no reminder is sent; the recovery of an earlier alert is sent. With `quiet`, what
+/// is still wrong at the end is reported then: a failure without a later success, a run over its limit, and a due
+/// instant without a check-in by the end of the snooze plus the period (at most an hour) plus the grace. With `skip`,
+/// check-ins due during the snooze are not expected; an interval starts anew at the end if its due instant was during
+/// the snooze. Due instants before and after the snooze are not affected.
 #[utoipa::path(post, path = "/api/v1/reservations/{id}/snooze", tag = "Reservations", security(("bearer" = ["manage"])),
     params(("id" = i64, Path, description = "its number")),
     request_body(content = Snooze, example = json!({"duration": "2h"})),
@@ -81,7 +83,7 @@ pub(crate) async fn snooze(
 
 /// End a snooze
 ///
-/// What is still true is told.
+/// What is still wrong is reported.
 #[utoipa::path(post, path = "/api/v1/reservations/{id}/resume", tag = "Reservations", security(("bearer" = ["manage"])),
     params(("id" = i64, Path, description = "its number")),
     responses(
@@ -92,7 +94,7 @@ pub(crate) async fn resume(app_state: Data<AppState>, caller: Caller, id: Path<i
     sleep(&app_state, &caller, *id, |_| Ok(None)).await
 }
 
-/// Has a reservation sleep until an end; without one, wakes one that sleeps.
+/// Snoozes a reservation until `end`, or ends its snooze if there is no end.
 async fn sleep(
     app_state: &Data<AppState>,
     caller: &Caller,
@@ -122,7 +124,7 @@ async fn sleep(
 
 /// Undo a check-out
 ///
-/// Within a day. The reservation is back with its number, its ping address and its history.
+/// Possible within a day. The reservation gets back its number, its ping address and its history.
 #[utoipa::path(post, path = "/api/v1/reservations/{id}/undo-checkout", tag = "Reservations", security(("bearer" = ["manage"])),
     params(("id" = i64, Path, description = "the number that it had")),
     responses(

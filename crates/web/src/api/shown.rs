@@ -1,4 +1,4 @@
-//! What answers show. Instants are RFC 3339, in UTC; names are those of `POST /reservation` and of the tables.
+//! The bodies of answers. Instants are RFC 3339 in UTC. Names are those of `POST /reservation` and of the tables.
 
 use chrono::{DateTime, Utc};
 use innkeeper_core::Time;
@@ -15,10 +15,10 @@ use super::document::{ReservationDocument, etag};
 use crate::AppState;
 use crate::pages::view::warnings;
 
-/// A reservation and how it stands.
+/// A reservation and its state.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Reservation {
-    /// Its number, never used twice.
+    /// Its number, which is never used again.
     id: i64,
     #[serde(flatten)]
     document: ReservationDocument,
@@ -30,30 +30,32 @@ pub(crate) struct Reservation {
     schedule: String,
     /// When the next check-in is expected.
     expected_at: DateTime<Utc>,
-    /// `expected_at` and the grace.
+    /// `expected_at` plus the grace.
     deadline: DateTime<Utc>,
-    /// The latest success.
+    /// When the latest success happened.
     last_checkin_at: Option<DateTime<Utc>>,
-    /// How many check-ins there were.
+    /// The number of check-ins so far.
     checkins: i64,
-    /// Misses and failures in a row, `alert_after` at most; an alert opens at so many.
+    /// Consecutive misses and failures, counted up to `alert_after`; an alert opens at that number.
     in_a_row: i64,
-    /// The end of the snooze, where there is one.
+    /// The end of the snooze; null if there is none.
     snoozed_until: Option<DateTime<Utc>>,
-    /// What it means for what is due in it: `quiet` (told at its end if it is still true) or `skip` (not expected).
+    /// How check-ins due during the snooze are treated: `quiet` (reported at its end if still missing) or `skip` (not
+    /// expected).
     snooze_mode: Option<&'static str>,
     /// When it was made.
     created_at: DateTime<Utc>,
-    /// Its ping address. Whoever has it can check in, so it is null for whoever may not.
+    /// Its ping address. Everybody who knows it can check in, so it is null for callers who may not.
     ping_url: Option<String>,
-    /// The app's ping key: it stands before the slug in `/ping/<key>/<slug>`. Null where there is none, and for whoever may not check in.
+    /// The app's ping key, which precedes the slug in `/ping/<key>/<slug>`. Null if there is none, and for callers who
+    /// may not check in.
     ping_key: Option<String>,
     /// Whether the app has a ping key.
     has_ping_key: bool,
-    /// What `If-Match` takes.
+    /// The value for `If-Match`.
     etag: String,
-    /// What about its messages is not as it should be, as sentences: who of `notify` and `alerters` gets none because it leads nowhere, and
-    /// what of its latest alert was given up or has waited for over ten minutes.
+    /// Problems with its messages, as sentences: recipients in `notify` and `alerters` that cannot be reached, and
+    /// messages of its latest alert that were given up or have waited for over ten minutes.
     warnings: Vec<String>,
 }
 
@@ -90,24 +92,25 @@ impl Reservation {
         }
     }
 
-    /// What `ETag` says of it.
+    /// The value of `ETag`.
     pub fn etag(&self) -> &str {
         &self.etag
     }
 }
 
-/// What a writer hears who may not read: which reservation it is, and no more.
+/// The identity of a reservation, for callers who may change it and not read it.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Written {
-    /// Its number, never used twice.
+    /// Its number, which is never used again.
     id: i64,
     app: String,
     component: String,
-    /// What `If-Match` takes.
+    /// The value for `If-Match`.
     etag: String,
 }
 
-/// A reservation after a change: whole for whoever may read, too; for a token of `manage` alone, which one it is.
+/// A reservation after a change: complete for callers with `read`, and only its identity for a token with `manage`
+/// alone.
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
 pub(crate) enum Changeable {
@@ -129,9 +132,9 @@ impl Changeable {
 /// A page of reservations.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Reservations {
-    /// Those with an open alert first, then by app and component.
+    /// The reservations: those with an open alert first, then by app and component.
     pub reservations: Vec<Reservation>,
-    /// What `cursor` takes for the next page; null on the last one.
+    /// The value of `cursor` for the next page; null on the last one.
     pub next: Option<String>,
 }
 
@@ -140,26 +143,26 @@ pub(crate) struct Reservations {
 pub(crate) struct CheckIn {
     /// When it happened.
     at: DateTime<Utc>,
-    /// When it arrived, where it was reported late; else null.
+    /// When it arrived, if it was reported late; otherwise null.
     arrived_at: Option<DateTime<Utc>>,
     /// `success`, `start`, `fail` or `log`.
     kind: &'static str,
-    /// The exit status, where one was given.
+    /// The exit status, if one was given.
     exit_code: Option<i32>,
-    /// The signal that ended the run, where an agent said so: `SIGTERM`.
+    /// The signal that ended the run, if an agent reported one: `SIGTERM`.
     signal: Option<String>,
-    /// How long the run took, where start and end are a pair, or an agent said so; milliseconds.
+    /// The duration of the run, from its start and end or from an agent; milliseconds.
     duration_ms: Option<i64>,
-    /// The most memory that the run used, where an agent said so; bytes.
+    /// The peak memory of the run, if an agent reported it; bytes.
     peak_memory_bytes: Option<i64>,
-    /// The run's id, where it has one.
+    /// The run's id, if it has one.
     run_id: Option<String>,
-    /// The figures that it brought, by name.
+    /// The figures in the check-in, by name.
     #[schema(value_type = Object)]
     figures: serde_json::Value,
     /// The client's address.
     source: String,
-    /// Notes or body.
+    /// The notes or the body of the check-in.
     notes: String,
 }
 
@@ -184,7 +187,7 @@ impl From<Checkin> for CheckIn {
 /// The latest check-ins of a reservation.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct CheckIns {
-    /// Latest first.
+    /// The check-ins, latest first.
     pub checkins: Vec<CheckIn>,
 }
 
@@ -193,23 +196,23 @@ pub(crate) struct CheckIns {
 pub(crate) struct Alert {
     /// Its number.
     pub id: i64,
-    /// Its reservation, which may be gone.
+    /// The number of its reservation, which may no longer exist.
     reservation_id: i64,
-    /// Of which app.
+    /// The app of its reservation.
     app: String,
-    /// And component.
+    /// The component of its reservation.
     component: String,
     /// `missed`, `overran` or `failed`.
     #[schema(value_type = String)]
     cause: Cause,
-    /// Why, as a sentence.
+    /// The reason as a sentence.
     sentence: String,
     /// When it opened.
     opened_at: DateTime<Utc>,
     /// When it closed; null while it is open.
     closed_at: Option<DateTime<Utc>>,
-    /// Why it closed, where it was no success that came in: `schedule changed: not overdue by it`, `checked out`, or what was reported late and
-    /// shows that the job was well: `it had run at 02:00 on Wed 25 Nov (Europe/Berlin)`.
+    /// Why it closed, if not by a new success: `schedule changed: not overdue by it`, `checked out`, or a late report
+    /// which showed that the job had been well: `it had run at 02:00 on Wed 25 Nov (Europe/Berlin)`.
     ending: Option<String>,
     /// The messages about it, oldest first.
     pub deliveries: Vec<Delivery>,
@@ -235,37 +238,37 @@ impl From<PastAlert> for Alert {
 /// A page of alerts.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Alerts {
-    /// Latest first.
+    /// The alerts, latest first.
     pub alerts: Vec<Alert>,
-    /// What `before` takes for the next page; null on the last one.
+    /// The value of `before` for the next page; null on the last one.
     pub next: Option<i64>,
 }
 
-/// A message and what became of it.
+/// A message and its delivery.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Delivery {
     /// Its number.
     pub id: i64,
-    /// Its alert, where it belongs to one.
+    /// The number of its alert; null if it belongs to none.
     pub alert_id: Option<i64>,
     /// `opened`, `reminder`, `recovered`, …
     event: String,
-    /// Through which alerter.
+    /// The name of the alerter.
     alerter: String,
-    /// To which address, where the alerter has several.
+    /// The address, if the alerter has several recipients.
     recipient: String,
     /// `waiting`, `delivered` or `dead`.
     #[schema(value_type = String)]
     state: DeliveryState,
-    /// How often it was tried.
+    /// The number of attempts.
     attempts: i64,
-    /// What went wrong last.
+    /// The problem of the last attempt.
     problem: Option<String>,
     /// When it was put into the outbox.
     created_at: DateTime<Utc>,
-    /// When it is tried next, while it waits.
+    /// When the next attempt is due, while it waits.
     next_at: DateTime<Utc>,
-    /// When it ended.
+    /// When it was delivered or given up.
     finished_at: Option<DateTime<Utc>>,
 }
 
@@ -290,13 +293,13 @@ impl From<SentDelivery> for Delivery {
 /// A page of messages.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Deliveries {
-    /// Latest first.
+    /// The messages, latest first.
     pub deliveries: Vec<Delivery>,
-    /// What `before` takes for the next page; null on the last one.
+    /// The value of `before` for the next page; null on the last one.
     pub next: Option<i64>,
 }
 
-/// The place of the next page: behind the last of a full one.
+/// The cursor of the next page: the id of the last entry, if the page is full.
 pub(crate) fn next<T>(page: &[T], limit: i64, id: impl Fn(&T) -> i64) -> Option<i64> {
     page.last().filter(|_| page.len() as i64 == limit).map(id)
 }

@@ -1,4 +1,4 @@
-//! Tokens: what programs show.
+//! Tokens: the credentials of programs.
 
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Path};
@@ -22,51 +22,53 @@ type Answer = Result<HttpResponse, ApiError>;
 pub(crate) struct Token {
     /// Its number.
     id: i64,
-    /// What it is called.
+    /// Its name.
     name: String,
-    /// What it may do: `checkin`, `read`, `manage`; no more than its owner.
+    /// Its scopes: `checkin`, `read`, `manage`. It has no more rights than its owner.
     scopes: Vec<&'static str>,
-    /// For which apps; empty for every one.
+    /// The apps that it is limited to; empty for all apps.
     apps: Vec<String>,
     /// Who made it.
     created_by: String,
-    /// The user whose it is: it ends with them, or is handed over when they are removed. Null for the command line's.
+    /// The user who owns it. When the user is removed, the token is removed too, or handed over. Null for a token from
+    /// the command line.
     owner: Option<String>,
-    /// Whether it can be used. What anybody made while the instance was open cannot, until an admin confirms it.
+    /// Whether it can be used. A token that anybody made while the instance was open must be confirmed by an admin
+    /// first.
     confirmed: bool,
-    /// When.
+    /// When it was made.
     created_at: DateTime<Utc>,
-    /// Until when it can be used; null for ever.
+    /// When it expires; null for never.
     expires_at: Option<DateTime<Utc>>,
-    /// When it was used last, to the hour.
+    /// When it was last used, to the hour.
     used_at: Option<DateTime<Utc>>,
 }
 
 /// All tokens.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Tokens {
-    /// By name.
+    /// The tokens, by name.
     tokens: Vec<Token>,
 }
 
-/// A token to be made.
+/// A new token.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct TokenDocument {
-    /// What it is called: 1 to 100 characters, as no other is.
+    /// Its name: 1 to 100 characters, unique.
     name: String,
-    /// What it may do: `checkin`, `read`, `manage`; at least one.
+    /// Its scopes: `checkin`, `read`, `manage`; at least one.
     scopes: Vec<String>,
-    /// For which apps, at most 50; for every one where it is absent or empty.
+    /// The apps that it is limited to, at most 50; absent or empty for all apps.
     apps: Option<Vec<String>>,
-    /// Until when it can be used, RFC 3339; for ever where it is absent.
+    /// When it expires, as RFC 3339; absent for never.
     expires_at: Option<String>,
 }
 
 /// A token that was just made.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct MadeToken {
-    /// What to send as `Authorization: Bearer`. It is shown this once; Innkeeper keeps its hash alone.
+    /// The value for `Authorization: Bearer`. It is shown only in this answer; Innkeeper keeps only its hash.
     secret: String,
     #[serde(flatten)]
     token: Token,
@@ -99,9 +101,9 @@ pub(crate) async fn list(app_state: Data<AppState>, caller: Caller) -> Answer {
 
 /// Make a token
 ///
-/// It can do no more than who makes it, and is of the user who makes it, or whose token does: it ends when they are
-/// removed, or is handed over then. The answer has its secret, which is not shown again. In an open instance none can be
-/// made by this.
+/// The token has no more rights than its maker, and belongs to the user who makes it, or who owns the token that makes
+/// it. When that user is removed, the token is removed too, or handed over. The answer contains its secret, which is
+/// not shown again. An open instance refuses this request.
 #[utoipa::path(post, path = "/api/v1/tokens", tag = "Tokens", security(("bearer" = ["manage"])),
     request_body(content = TokenDocument, example = json!({"name": "shop jobs", "scopes": ["checkin"], "apps": ["shop"]})),
     responses(
@@ -136,7 +138,7 @@ pub(crate) async fn create(app_state: Data<AppState>, caller: Caller, Body(body)
     Ok(HttpResponse::Created().json(MadeToken { secret, token: made.into() }))
 }
 
-/// Makes a token that can do no more than its maker.
+/// Makes a token with no more rights than its maker.
 pub(crate) fn added(
     store: &ActingStore,
     new: &NewToken,
@@ -157,7 +159,7 @@ pub(crate) fn added(
 
 /// Remove a token
 ///
-/// It ends within five seconds. What it made does not end with it: `created_by` of those tokens names it.
+/// It becomes unusable within five seconds. Tokens that it made remain; their `created_by` names it.
 #[utoipa::path(delete, path = "/api/v1/tokens/{id}", tag = "Tokens", security(("bearer" = ["manage"])),
     params(("id" = i64, Path, description = "its number")),
     responses(
@@ -172,8 +174,8 @@ pub(crate) async fn remove(app_state: Data<AppState>, caller: Caller, id: Path<i
 
 /// Confirm a token
 ///
-/// What anybody made while the instance was open cannot be used until an admin confirms it. No token can do this; an
-/// admin's session can.
+/// A token that anybody made while the instance was open cannot be used until an admin confirms it. This needs an
+/// admin's session; no token can do it.
 #[utoipa::path(post, path = "/api/v1/tokens/{id}/confirm", tag = "Tokens", security(("bearer" = ["admin"])),
     params(("id" = i64, Path, description = "its number")),
     responses(
@@ -188,7 +190,7 @@ pub(crate) async fn confirm(app_state: Data<AppState>, caller: Caller, id: Path<
     Ok(HttpResponse::NoContent().finish())
 }
 
-/// Lets a token be used that anybody made while the instance was open.
+/// Confirms a token that anybody made while the instance was open.
 pub(crate) fn confirm_one(store: &ActingStore, id: i64, now: Time) -> Result<(), ApiError> {
     match store.confirm_token(id, now)? {
         TokenConfirmed::Done => Ok(()),
@@ -199,7 +201,7 @@ pub(crate) fn confirm_one(store: &ActingStore, id: i64, now: Time) -> Result<(),
     }
 }
 
-/// Removes a token that can do no more than the caller.
+/// Removes a token that has no more rights than the caller.
 pub(crate) fn remove_within(
     store: &ActingStore,
     caller: &Caller,
@@ -212,7 +214,7 @@ pub(crate) fn remove_within(
     if store.remove_token(id, now)? { Ok(()) } else { Err(unknown()) }
 }
 
-/// Nobody gives or takes more than they have.
+/// Checks that the caller has all of these rights, since nobody may give or take more than they have.
 pub(crate) fn within(caller: &Caller, rights: &Rights) -> Result<(), ApiError> {
     if caller.rights.include(rights) {
         return Ok(());

@@ -1,4 +1,4 @@
-//! The description of all routes as a page, made from the OpenAPI document itself.
+//! The page with the description of all routes, made from the OpenAPI document.
 
 use std::sync::LazyLock;
 
@@ -23,7 +23,7 @@ struct ApiPage<'a> {
     shapes: &'a [Shape],
 }
 
-/// A text with what stood between backticks told apart.
+/// A text in pieces. `true` marks those that were between backticks.
 type Prose = Vec<(bool, String)>;
 
 /// The operations of one tag.
@@ -48,7 +48,7 @@ struct Operation {
     after_url: String,
 }
 
-/// A parameter, or a field of a shape.
+/// A parameter, or a field of a schema.
 struct Field {
     name: String,
     place: String,
@@ -57,7 +57,7 @@ struct Field {
     about: Prose,
 }
 
-/// A type in words, and the shape that it leads to.
+/// A type in words, and the schema that the words link to.
 struct Kind {
     words: String,
     shape: Option<String>,
@@ -153,7 +153,7 @@ fn described_operation(document: &Value, path: &str, method: &str, operation: &V
     }
 }
 
-/// What a token must have, in words.
+/// The scope that a token needs, in words.
 fn scope(operation: &Value) -> String {
     let of = |requirement: &Value| match requirement["bearer"].as_array() {
         None => "nothing".to_owned(),
@@ -165,9 +165,9 @@ fn scope(operation: &Value) -> String {
     if all.is_empty() { "nothing".to_owned() } else { all.join(" or ") }
 }
 
-/// A command that calls it, without the address in its middle.
+/// An example command with curl, in two parts: before and after the server's address.
 fn curl(path: &str, method: &str, operation: &Value) -> (String, String) {
-    // What becomes of reports is said of each.
+    // Reports are not counted as check-ins here: their answer says what became of each, so it must be shown.
     let checks_in = !path.ends_with("/reports")
         && ["/checkin", "/ping/", "/{first}"].iter().any(|ingest| path.starts_with(ingest))
         || (path, method) == ("/", "post");
@@ -207,7 +207,7 @@ fn curl(path: &str, method: &str, operation: &Value) -> (String, String) {
     (before, after)
 }
 
-/// The fields of a schema, wherever they are said.
+/// The fields of a schema, including those of the schemas that it refers to or combines.
 fn fields(document: &Value, schema: &Value) -> Vec<Field> {
     if let Some(name) = schema["$ref"].as_str().and_then(shape_name) {
         return fields(document, &document["components"]["schemas"][name]);
@@ -226,7 +226,7 @@ fn fields(document: &Value, schema: &Value) -> Vec<Field> {
     entries(&schema["properties"]).map(field).collect()
 }
 
-/// A type in words: `text`, `list of whole number`.
+/// A type in words, for example `text` or `list of whole number`.
 fn kind(schema: &Value) -> Kind {
     if let Some(name) = schema["$ref"].as_str().and_then(shape_name) {
         return Kind { words: name.to_owned(), shape: Some(name.to_owned()) };
