@@ -67,7 +67,7 @@ impl Default for Bounds {
 
 /// A configuration and its problems.
 #[derive(Debug)]
-pub struct Loaded {
+pub struct LoadedConfig {
     /// The settings that could be read.
     pub config: Config,
     /// The problems that were found.
@@ -102,13 +102,13 @@ pub struct Overrides {
 const OTHERS: [&str; 3] = ["probe", "probes", "discover"];
 
 /// Reads all layers.
-pub fn load(overrides: &Overrides) -> Loaded {
+pub fn load(overrides: &Overrides) -> LoadedConfig {
     load_layers(&files(overrides), overrides)
 }
 
 /// Reads `files` (a later file overrides an earlier one) and the environment. The flag says whether the file must
 /// exist.
-fn load_layers(files: &[(PathBuf, bool)], overrides: &Overrides) -> Loaded {
+fn load_layers(files: &[(PathBuf, bool)], overrides: &Overrides) -> LoadedConfig {
     let mut findings = Findings::default();
     let mut root = Table::new();
     let (mut is_file_lost, mut is_file_read) = (false, false);
@@ -145,7 +145,7 @@ fn load_layers(files: &[(PathBuf, bool)], overrides: &Overrides) -> Loaded {
     lay_flags(&mut root, [flag], &mut findings);
     let loaded = read(root, findings);
     let is_only_passed_over = is_file_read && loaded.problems.len() == out_of_reach;
-    Loaded { is_file_lost, is_only_passed_over, ..loaded }
+    LoadedConfig { is_file_lost, is_only_passed_over, ..loaded }
 }
 
 /// Whether a file names a server. Only files count here, because jobs of cron do not have the environment of a shell.
@@ -235,7 +235,7 @@ fn merge(lower: &mut Table, upper: Table) {
     }
 }
 
-fn read(mut root: Table, mut findings: Findings) -> Loaded {
+fn read(mut root: Table, mut findings: Findings) -> LoadedConfig {
     let exec = take(&mut root, "exec", &mut findings);
     let spool = take(&mut root, "spool", &mut findings);
     let rest = OTHERS.iter().filter_map(|name| Some(((*name).to_owned(), root.remove(*name)?))).collect();
@@ -271,7 +271,13 @@ fn read(mut root: Table, mut findings: Findings) -> Loaded {
     let spool = Bounds { entries, bytes, age };
     let config = Config { server, api, token, ca_file, proxy, max_delay, output_bytes, state, spool };
     add_hints(&mut findings.problems);
-    Loaded { config, problems: findings.problems, rest, is_file_lost: false, is_only_passed_over: false }
+    LoadedConfig {
+        config,
+        problems: findings.problems,
+        rest,
+        is_file_lost: false,
+        is_only_passed_over: false,
+    }
 }
 
 /// Adds the most similar known key or section to each problem about an unknown one.
@@ -312,7 +318,7 @@ pub fn server(text: &str) -> Result<Url, String> {
 mod tests {
     use super::*;
 
-    fn of(text: &str) -> Loaded {
+    fn of(text: &str) -> LoadedConfig {
         read(parse("agent.toml", text).unwrap(), Findings::default())
     }
 

@@ -16,7 +16,7 @@ use crate::report::{Names, SpooledReport};
 use crate::spool::{Destination, Name, Spool, SpoolEntry};
 use crate::state::{StateDirectory, try_lock};
 use batch::Batch;
-pub use batch::{Delivered, ReportOutcome, deliver, reserve};
+pub use batch::{Delivered, SendResult, deliver, reserve};
 pub use kept::KeptReports;
 use kept::Tried;
 use patience::NotBefore;
@@ -179,7 +179,7 @@ impl ReportSender<'_> {
                 pass.output_bytes = delivered.output_bytes.or(pass.output_bytes);
                 let mut outcomes = delivered.outcomes.into_iter();
                 for (name, entry) in &batch.entries {
-                    let of_this: Vec<ReportOutcome> = outcomes.by_ref().take(entry.reports.len()).collect();
+                    let of_this: Vec<SendResult> = outcomes.by_ref().take(entry.reports.len()).collect();
                     self.settle(name, entry, &of_this, until, pass)?;
                 }
                 Ok(())
@@ -212,11 +212,11 @@ impl ReportSender<'_> {
         &self,
         name: &Name,
         entry: &SpoolEntry,
-        outcomes: &[ReportOutcome],
+        outcomes: &[SendResult],
         until: Instant,
         pass: &mut Pass,
     ) -> Result<(), ApiTrouble> {
-        let is_unknown = outcomes.iter().any(|outcome| matches!(outcome, ReportOutcome::Unknown));
+        let is_unknown = outcomes.iter().any(|outcome| matches!(outcome, SendResult::Unknown));
         if let (true, Some(terms), Destination::Server(server)) =
             (is_unknown, &entry.terms, &entry.destination)
         {
@@ -243,7 +243,7 @@ impl ReportSender<'_> {
             // An earlier entry of this pass has made the reservation meanwhile.
             return self.send(&Batch::of_one((name.clone(), entry.clone())), until, pass);
         }
-        if let Some(problem) = outcomes.iter().find_map(ReportOutcome::mendable_problem) {
+        if let Some(problem) = outcomes.iter().find_map(SendResult::mendable_problem) {
             // The server recognizes the reports that it has accepted already by their keys.
             pass.given_up += pass.kept.add(self.spool, name, entry, problem);
             return Ok(());

@@ -8,7 +8,7 @@ use innkeeper_core::duration;
 use structopt::StructOpt;
 
 use crate::api::{Api, place};
-use crate::config::{self, Loaded, Overrides};
+use crate::config::{self, LoadedConfig, Overrides};
 use crate::exec::runs;
 use crate::logbook;
 use crate::sender::{BACKOFF, ReportSender, jitter, next_pause};
@@ -56,7 +56,7 @@ impl FlushOptions {
 
 /// Sends the waiting reports. Returns 0 if none is left, 75 if some are, 1 if sending is impossible.
 pub fn flush(overrides: &Overrides, patience: Patience) -> u8 {
-    let Loaded { config, problems, .. } = config::load(overrides);
+    let LoadedConfig { config, problems, .. } = config::load(overrides);
     problems.iter().for_each(|problem| say(format_args!("configuration: {problem}")));
     let parts = StateDirectory::open(config.state.as_deref()).and_then(|state| {
         let spool = Spool::open(&state, config.spool)?;
@@ -107,7 +107,7 @@ pub fn flush(overrides: &Overrides, patience: Patience) -> u8 {
 
 /// Prints the agent's state. Returns 1 if something is wrong.
 pub fn show(overrides: &Overrides) -> u8 {
-    let Loaded { config, problems, .. } = config::load(overrides);
+    let LoadedConfig { config, problems, .. } = config::load(overrides);
     let mut lines = Vec::new();
     let server = config.server.as_ref().map_or_else(|| "none is configured".to_owned(), place);
     lines.push(format!("server         {server}"));

@@ -11,7 +11,7 @@ use discover_common::{Machine, at, entry};
 use innkeeper_agent::discover::apply::{ApplyOutcome, apply};
 use innkeeper_agent::discover::machine::Cron;
 use innkeeper_agent::discover::plan::{DiscoverPlan, PlanOptions};
-use innkeeper_agent::discover::record::Record;
+use innkeeper_agent::discover::record::DiscoverRecord;
 use innkeeper_agent::discover::source::WrapTarget;
 use innkeeper_agent::discover::undo::undo;
 use innkeeper_agent::discover::{Inventory, WatchedBy};
@@ -150,7 +150,7 @@ fn a_name_stays_though_the_change_is_taken_back() {
     machine.apply_all();
     machine.undo();
     machine.put("etc/cron.d/own", "0 1 * * * root /b/x 2\n0 7 * * 1 root /a/x 1\n");
-    machine.options.names = Record::read(&machine.state()).unwrap().names;
+    machine.options.names = DiscoverRecord::read(&machine.state()).unwrap().names;
     let found = machine.find();
     assert_eq!(entry(&found, "/a/x 1").component, "x");
     assert_ne!(entry(&found, "/b/x 2").component, "x");
@@ -190,7 +190,7 @@ fn users_tables_go_through_their_program() {
         "# of ada\n0 2 * * * /usr/bin/innkeeper-agent exec web1/a -- /bin/sh -c 'a | b' #innkeeper\n";
     assert_eq!(wrapped, format!("{HEADER}{expected}"), "no second header");
     assert!(machine.read("var/spool/cron/crontabs/bob").matches("#innkeeper\n").count() == 4000);
-    let backup = Record::read(&machine.state()).unwrap().changed[0].backup.clone().unwrap();
+    let backup = DiscoverRecord::read(&machine.state()).unwrap().changed[0].backup.clone().unwrap();
     assert!(backup.starts_with(machine.state()));
     let undone = machine.undo();
     assert!(undone.iter().all(|undone| undone.says.contains("byte for byte")), "{undone:?}");
@@ -205,7 +205,7 @@ fn users_tables_go_through_their_program() {
     assert!(!of_ada.done && of_ada.says.contains("bad minute"), "{of_ada:?}");
     assert_eq!(machine.read("var/spool/cron/crontabs/ada"), format!("{HEADER}{refused}"));
     // Nothing is left of the try.
-    let record = Record::read(&machine.state()).unwrap();
+    let record = DiscoverRecord::read(&machine.state()).unwrap();
     assert_eq!(
         record.changed.iter().map(|changed| &changed.target).collect::<Vec<_>>(),
         [&WrapTarget::Crontab("bob".to_owned())]

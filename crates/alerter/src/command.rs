@@ -135,7 +135,7 @@ impl Runner {
                 ));
             }
         }
-        let last_words = LastWords::listen(&mut child);
+        let last_words = StderrTail::listen(&mut child);
         match wait(&mut child, self.timeout) {
             Ok(Some(status)) if status.success() => Sent::Delivered,
             Ok(Some(status)) => failed(&self.program, status, &last_words.take()),
@@ -212,12 +212,12 @@ fn failed(program: &str, status: ExitStatus, last_words: &str) -> Sent {
 }
 
 /// The end of the program's standard error.
-struct LastWords {
+struct StderrTail {
     tail: Arc<Mutex<Vec<u8>>>,
     ended: Receiver<()>,
 }
 
-impl LastWords {
+impl StderrTail {
     fn listen(child: &mut Child) -> Self {
         let tail = Arc::new(Mutex::new(Vec::new()));
         let (end, ended) = mpsc::channel();

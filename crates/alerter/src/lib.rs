@@ -3,7 +3,7 @@
 //! There is one trait, [`Alerter`], and one file per service, with its configuration, its checks and its sending:
 //! [`smtp`], [`slack`], [`pagerduty`], [`webhook`], [`command`] and [`logbook`].
 //!
-//! Three clients are here too: [`Asker`] asks an address for its health, [`Mailbox`] checks whether a mail has arrived,
+//! Three clients are here too: [`HttpAsker`] asks an address for its health, [`Mailbox`] checks whether a mail has arrived,
 //! and [`Exchange`] sends a request and returns the whole answer.
 //!
 //! This crate does not decide who gets which message, or when. It retries only on a new connection when an idle one had

@@ -11,7 +11,7 @@ use rustls::ClientConfig;
 
 use crate::guard::{self, Forbidden};
 use crate::redactor::Redactor;
-use crate::timed::{Timed, Waits};
+use crate::timed::{IoTimeouts, Timed};
 use crate::tls;
 
 /// The time limit for each answer of the server. The limit for the whole check is this for each folder and four further
@@ -103,7 +103,7 @@ impl Mailbox {
 
     fn connect(&self, folders: usize) -> Result<Box<dyn Stream>, String> {
         let steps = u32::try_from(folders + 4).unwrap_or(u32::MAX);
-        let waits = Waits { most: TIMEOUT, until: Instant::now() + TIMEOUT.saturating_mul(steps) };
+        let waits = IoTimeouts { most: TIMEOUT, until: Instant::now() + TIMEOUT.saturating_mul(steps) };
         let addresses = guard::addresses_of(&self.host, self.port, false).map_err(|error| {
             if guard::is_forbidden(&error) { format!("it {error}") } else { format!("no such host: {error}") }
         })?;
@@ -117,7 +117,7 @@ impl Mailbox {
         Err(problem)
     }
 
-    fn encrypted(&self, stream: Timed, waits: Waits) -> Result<Box<dyn Stream>, String> {
+    fn encrypted(&self, stream: Timed, waits: IoTimeouts) -> Result<Box<dyn Stream>, String> {
         let Some(config) = &self.tls else { return Ok(Box::new(stream)) };
         match tls::shake_hands(config, &self.host, stream) {
             Ok(mut stream) => {

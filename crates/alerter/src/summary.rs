@@ -2,7 +2,7 @@
 
 use askama::Template;
 use innkeeper_core::duration;
-use innkeeper_core::summary::{Down, Recovered, Summary};
+use innkeeper_core::summary::{DownJob, Recovered, Summary};
 
 use crate::letter::rendered;
 use crate::words;
@@ -39,7 +39,7 @@ fn times(n: i64) -> String {
 }
 
 /// For example "failed since Wed 25 Nov 04:24".
-fn since(summary: &Summary, down: &Down) -> String {
+fn since(summary: &Summary, down: &DownJob) -> String {
     format!("{} since {}", down.what, summary.moment(down.since))
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 /// Time limits.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Waits {
+pub(crate) struct IoTimeouts {
     /// The time limit of one read, one write or one step.
     pub(crate) most: Duration,
     /// The deadline for the whole connection.
@@ -17,13 +17,13 @@ pub(crate) struct Waits {
 #[derive(Debug)]
 pub(crate) struct Timed {
     tcp: TcpStream,
-    waits: Waits,
+    waits: IoTimeouts,
     step_ends: Instant,
 }
 
 impl Timed {
     /// Connects. What follows is one step until the next one begins.
-    pub(crate) fn connect(address: &SocketAddr, waits: Waits) -> io::Result<Self> {
+    pub(crate) fn connect(address: &SocketAddr, waits: IoTimeouts) -> io::Result<Self> {
         let tcp = TcpStream::connect_timeout(address, bounded(waits.until, waits.most)?)?;
         tcp.set_nodelay(true)?;
         Ok(Self { tcp, waits, step_ends: waits.until })

@@ -29,7 +29,7 @@ pub struct Assessed {
 
 /// What is loaded to show a reservation.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Loaded {
+pub struct ReservationData {
     /// The reservation with its facts and conclusions.
     pub reservation: Reservation,
     /// The alert that is open on it.
@@ -42,7 +42,7 @@ pub struct Loaded {
     pub ping_key: Option<String>,
 }
 
-impl Loaded {
+impl ReservationData {
     /// The state at `now`. `blind` are the spans in which no check-in could be recorded, `sites` the sites that the
     /// reservation may stand behind.
     pub fn assess(self, blind: &[Window], sites: &Sites<'_>, now: Time) -> Assessed {

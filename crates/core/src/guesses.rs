@@ -53,14 +53,14 @@ impl CountedBy {
 
 /// One counter of wrong attempts.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Count {
+pub struct GuessCount {
     /// What it counts by.
     pub by: CountedBy,
     /// Which device, account or network: `network 10.0.0.5`, `account 1f2e…`.
     pub of: String,
 }
 
-impl Count {
+impl GuessCount {
     /// The counters for an unknown browser. `account` identifies the account and is not secret.
     pub fn of_stranger(account: &str, network: &str) -> Vec<Self> {
         vec![

@@ -29,7 +29,7 @@ pub const ACTIONS: [&str; 11] = [
 
 /// One entry of the audit log.
 #[derive(Debug, Clone, Copy)]
-pub struct Deed<'a> {
+pub struct AuditAction<'a> {
     /// When it was done.
     pub at: Time,
     /// Who did it: `user ada`, `token deploy`, [`ANYBODY`].
@@ -58,7 +58,7 @@ pub struct OpenPast {
 
 impl OpenPast {
     /// Reads the log, whose oldest entry comes first.
-    pub fn read<'a>(log: impl IntoIterator<Item = Deed<'a>>) -> Self {
+    pub fn read<'a>(log: impl IntoIterator<Item = AuditAction<'a>>) -> Self {
         let mut past = Self::default();
         for deed in log {
             past.add(deed);
@@ -91,7 +91,7 @@ impl OpenPast {
         }
     }
 
-    fn add(&mut self, Deed { at, who, action, subject }: Deed<'_>) {
+    fn add(&mut self, AuditAction { at, who, action, subject }: AuditAction<'_>) {
         let doubt = self.is_doubted(who).then_some(at);
         let (kind, name) = subject.split_once(' ').unwrap_or(("", subject));
         match (action, kind) {
@@ -126,7 +126,7 @@ mod tests {
     /// The doubted users, tokens and pages after these actions, in order: `user bob`, `token jobs`, `page of app
     /// shop`.
     fn doubted(log: &[(&str, &str, &str)]) -> Vec<String> {
-        let deeds = (1..).zip(log).map(|(at, &(who, action, subject))| Deed {
+        let deeds = (1..).zip(log).map(|(at, &(who, action, subject))| AuditAction {
             at: Time::from_timestamp(at, 0).unwrap(),
             who,
             action,

@@ -1,7 +1,7 @@
 //! The rules: from a spec, facts and a time to a conclusion with its reason.
 //!
 //! [`evaluate`] is the one place where it is decided whether a job is overdue. The sweeper acts on its
-//! [`Change`], the pages show its [`State`], so the two cannot disagree.
+//! [`DueChange`], the pages show its [`State`], so the two cannot disagree.
 //!
 //! | rule | statement |
 //! |---|---|

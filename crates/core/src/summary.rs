@@ -69,7 +69,7 @@ pub struct Missed {
 
 /// A job in the summary.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Job {
+pub struct SummaryJob {
     /// The number of its reservation.
     pub id: i64,
     /// The first half of its identity.
@@ -82,9 +82,9 @@ pub struct Job {
 
 /// A job that is down now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Down {
+pub struct DownJob {
     /// Which.
-    pub job: Job,
+    pub job: SummaryJob,
     /// What is wrong, in words: "failed", "missed (snoozed)".
     pub what: String,
     /// Since when.
@@ -97,7 +97,7 @@ pub struct Down {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Recovered {
     /// Which.
-    pub job: Job,
+    pub job: SummaryJob,
     /// What was wrong, in words: "failed", or "failed or missed" where it was not the same each time.
     pub what: String,
     /// How many times.
@@ -124,7 +124,7 @@ pub struct Summary {
     /// How many reservations there are.
     pub reservations: i64,
     /// What is down now, longest first; [`MOST_ROWS`] at most.
-    pub down: Vec<Down>,
+    pub down: Vec<DownJob>,
     /// How many more are down.
     pub more_down: usize,
     /// What went wrong and recovered, the latest first; [`MOST_ROWS`] at most.
@@ -135,7 +135,7 @@ pub struct Summary {
     pub unreadable: Vec<String>,
 }
 
-impl Job {
+impl SummaryJob {
     /// "shop/backup"
     pub fn name(&self) -> String {
         format!("{}/{}", self.app, self.component)
@@ -154,7 +154,7 @@ impl Summary {
     }
 
     /// The address of a job's page.
-    pub fn url(&self, job: &Job) -> String {
+    pub fn url(&self, job: &SummaryJob) -> String {
         format!("{}/status/{}", self.public_url.trim_end_matches('/'), job.id)
     }
 
@@ -174,7 +174,7 @@ impl Summary {
     }
 
     /// How long a job has been down, in words.
-    pub fn down_for(&self, down: &Down) -> String {
+    pub fn down_for(&self, down: &DownJob) -> String {
         lasted(self.at - down.since)
     }
 

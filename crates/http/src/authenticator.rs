@@ -28,7 +28,7 @@ use super::caller::{Caller, Who};
 use super::host_names::HostNames;
 use super::pace::Pace;
 use super::strangers::Strangers;
-use super::{ApiError, Mount, choices, client_address, keys};
+use super::{ApiError, PathPrefix, choices, client_address, keys};
 
 /// How long a token is cached; a removed token stops working after this at the latest.
 const TOKENS_HOLD: Duration = Duration::from_secs(5);
@@ -48,7 +48,7 @@ struct Inner {
     host_names: HostNames,
     live: Live,
     public_url: String,
-    mount: Mount,
+    mount: PathPrefix,
     sign_on: Option<SignOn>,
     strangers: Strangers,
     tokens: Mutex<HashMap<String, (Instant, Token)>>,
@@ -77,7 +77,7 @@ impl Authenticator {
             host_names: HostNames::new(&config.public_url, &config.allowed_hosts),
             live: config.live(),
             public_url: config.public_url.clone(),
-            mount: Mount::at(&config.public_url),
+            mount: PathPrefix::at(&config.public_url),
             sign_on,
             strangers: Strangers::default(),
             tokens: Mutex::default(),
@@ -93,7 +93,7 @@ impl Authenticator {
     }
 
     /// The path prefix under which browsers reach the routes behind it.
-    pub fn mount(&self) -> &Mount {
+    pub fn mount(&self) -> &PathPrefix {
         &self.0.mount
     }
 

@@ -29,7 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const AT_ONCE: usize = 4;
 
 /// The queries of these two routes.
-pub trait Database: Send + Sync {
+pub trait HealthQueries: Send + Sync {
     /// Whether it answers.
     ///
     /// # Errors
@@ -42,7 +42,7 @@ pub trait Database: Send + Sync {
     fn version(&self) -> Result<(String, String), StoreError>;
 }
 
-impl Database for Store {
+impl HealthQueries for Store {
     fn ping(&self) -> Result<(), StoreError> {
         Store::ping(self)
     }
@@ -55,7 +55,7 @@ impl Database for Store {
 /// What the two pages share. Make one, and give clones to every listener's `configure`.
 #[derive(Clone)]
 pub struct Health {
-    database: Arc<dyn Database>,
+    database: Arc<dyn HealthQueries>,
     asking: Arc<AtomicUsize>,
     /// Whether a persisting problem has been logged.
     said: Arc<AtomicBool>,
@@ -64,7 +64,7 @@ pub struct Health {
 
 impl Health {
     /// The health of a process of this `version` over `database`.
-    pub fn new(database: impl Database + 'static, version: &'static str) -> Self {
+    pub fn new(database: impl HealthQueries + 'static, version: &'static str) -> Self {
         Self { database: Arc::new(database), asking: Arc::default(), said: Arc::default(), version }
     }
 
@@ -79,7 +79,7 @@ impl Health {
     /// Asks the database on a thread of its own; the error is fit to be shown.
     async fn ask<T: Send + 'static>(
         &self,
-        question: impl FnOnce(&dyn Database) -> Result<T, StoreError> + Send + 'static,
+        question: impl FnOnce(&dyn HealthQueries) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, &'static str> {
         const SILENT: &str = "the database does not answer";
         let place = Place::take(&self.asking).ok_or(SILENT)?;

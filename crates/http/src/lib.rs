@@ -54,7 +54,7 @@ pub use caller::{Caller, Who};
 pub use choices::Theme;
 pub use client::client_address;
 pub use error::ApiError;
-pub use innkeeper_node::Mount;
+pub use innkeeper_node::PathPrefix;
 pub use listener::Listener;
 pub use query::{decoded, parameters};
 pub use routes::{ErrorPage, Routes};

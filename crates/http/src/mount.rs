@@ -9,7 +9,7 @@ use std::sync::Arc;
 use actix_web::dev::{ResourceDef, ServiceRequest, ServiceResponse};
 use actix_web::http::header::{HeaderValue, LOCATION};
 use actix_web::http::uri::{PathAndQuery, Uri};
-use innkeeper_node::Mount;
+use innkeeper_node::PathPrefix;
 
 /// The paths that a listener has.
 #[derive(Clone)]
@@ -18,7 +18,7 @@ pub(crate) struct Paths(pub Arc<Vec<ResourceDef>>);
 /// Takes the base from a request's path. Where the proxy has done so already, a path may begin like the base by
 /// itself (`/status/17` below `/status`): it stays as it is, if this is a path that there is, and what would be
 /// left is none.
-pub(crate) fn enter(mount: &Mount, request: &mut ServiceRequest) {
+pub(crate) fn enter(mount: &PathPrefix, request: &mut ServiceRequest) {
     let Some(inside) = mount.inside(request.path()) else { return };
     let known = |path: &str| {
         let paths = request.app_data::<Paths>();
@@ -39,7 +39,7 @@ pub(crate) fn enter(mount: &Mount, request: &mut ServiceRequest) {
 }
 
 /// Puts the base before the path that an answer leads to.
-pub(crate) fn leave<B>(mount: &Mount, answer: &mut ServiceResponse<B>) {
+pub(crate) fn leave<B>(mount: &PathPrefix, answer: &mut ServiceResponse<B>) {
     if mount.base().is_empty() {
         return;
     }

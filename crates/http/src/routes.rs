@@ -34,9 +34,9 @@ pub trait Arguments: FromRequest + 'static {}
 impl<A: FromRequest + 'static> Arguments for A {}
 
 /// What can answer a route.
-pub trait Answer<A>: Handler<A, Output: Responder + 'static> {}
+pub trait RouteHandler<A>: Handler<A, Output: Responder + 'static> {}
 
-impl<A, H: Handler<A, Output: Responder + 'static>> Answer<A> for H {}
+impl<A, H: Handler<A, Output: Responder + 'static>> RouteHandler<A> for H {}
 
 /// What is known of a route.
 struct Known {
@@ -93,7 +93,7 @@ impl<'c> Routes<'c> {
     pub fn described<A: Arguments>(
         &mut self,
         description: &Description,
-        handler: impl Answer<A>,
+        handler: impl RouteHandler<A>,
     ) -> &mut Self {
         let Description { method, path, permission, .. } = *description;
         self.register(method.into(), path, permission, Manner::Plain, Only::Always, handler)
@@ -104,7 +104,7 @@ impl<'c> Routes<'c> {
         &mut self,
         pattern: &str,
         permission: Permission,
-        handler: impl Answer<A>,
+        handler: impl RouteHandler<A>,
     ) -> &mut Self {
         self.register(Method::GET, pattern, permission, Manner::Plain, Only::Always, handler)
     }
@@ -114,7 +114,7 @@ impl<'c> Routes<'c> {
         &mut self,
         pattern: &str,
         permission: Permission,
-        handler: impl Answer<A>,
+        handler: impl RouteHandler<A>,
     ) -> &mut Self {
         self.register(Method::GET, pattern, permission, Manner::Plain, Only::WithQuery, handler)
     }
@@ -124,7 +124,7 @@ impl<'c> Routes<'c> {
         &mut self,
         pattern: &str,
         permission: Permission,
-        handler: impl Answer<A>,
+        handler: impl RouteHandler<A>,
     ) -> &mut Self {
         self.register(Method::GET, pattern, permission, Manner::Plain, Only::WithQueryByBrowser, handler)
     }
@@ -134,7 +134,7 @@ impl<'c> Routes<'c> {
         &mut self,
         pattern: &str,
         permission: Permission,
-        handler: impl Answer<A>,
+        handler: impl RouteHandler<A>,
     ) -> &mut Self {
         self.register(Method::POST, pattern, permission, Manner::Plain, Only::Always, handler)
     }
@@ -145,14 +145,14 @@ impl<'c> Routes<'c> {
         method: Method,
         pattern: &str,
         permission: Permission,
-        handler: impl Answer<A>,
+        handler: impl RouteHandler<A>,
     ) -> &mut Self {
         self.register(method, pattern, permission, Manner::Plain, Only::Always, handler)
     }
 
     /// Answers `OPTIONS` of `pattern`, by which a browser asks whether the page of another site may send something there. Elsewhere `OPTIONS` is
     /// answered with the methods of the path alone.
-    pub fn preflight<A: Arguments>(&mut self, pattern: &str, handler: impl Answer<A>) -> &mut Self {
+    pub fn preflight<A: Arguments>(&mut self, pattern: &str, handler: impl RouteHandler<A>) -> &mut Self {
         self.actix.route(pattern, web::route().guard(guard::Options()).to(handler));
         self
     }
@@ -163,7 +163,7 @@ impl<'c> Routes<'c> {
         method: Method,
         pattern: &str,
         permission: Permission,
-        handler: impl Answer<A>,
+        handler: impl RouteHandler<A>,
     ) -> &mut Self {
         self.register(method, pattern, permission, Manner::Api, Only::Always, handler)
     }
@@ -173,13 +173,13 @@ impl<'c> Routes<'c> {
         &mut self,
         pattern: &str,
         permission: Permission,
-        handler: impl Answer<A>,
+        handler: impl RouteHandler<A>,
     ) -> &mut Self {
         self.register(Method::GET, pattern, permission, Manner::Page, Only::Always, handler)
     }
 
     /// Answers `GET` and `HEAD` of `pattern` with a page that everybody may see, and that sets no cookie.
-    pub fn public_page<A: Arguments>(&mut self, pattern: &str, handler: impl Answer<A>) -> &mut Self {
+    pub fn public_page<A: Arguments>(&mut self, pattern: &str, handler: impl RouteHandler<A>) -> &mut Self {
         self.register(Method::GET, pattern, Permission::Nothing, Manner::PublicPage, Only::Always, handler)
     }
 
@@ -188,7 +188,7 @@ impl<'c> Routes<'c> {
         &mut self,
         pattern: &str,
         permission: Permission,
-        handler: impl Answer<A>,
+        handler: impl RouteHandler<A>,
     ) -> &mut Self {
         self.register(Method::GET, pattern, permission, Manner::Page, Only::ForBrowsers, handler)
     }
@@ -198,7 +198,7 @@ impl<'c> Routes<'c> {
         &mut self,
         pattern: &str,
         permission: Permission,
-        handler: impl Answer<A>,
+        handler: impl RouteHandler<A>,
     ) -> &mut Self {
         self.register(Method::POST, pattern, permission, Manner::Page, Only::Always, handler)
     }
@@ -210,7 +210,7 @@ impl<'c> Routes<'c> {
         permission: Permission,
         manner: Manner,
         only: Only,
-        handler: impl Answer<A>,
+        handler: impl RouteHandler<A>,
     ) -> &mut Self {
         let mut allowed = guard::Any(guard::Method(method.clone()));
         if method == Method::GET {
@@ -295,7 +295,7 @@ async fn admitted<A: Arguments>(
     authenticator: &Authenticator,
     permission: Permission,
     manner: Manner,
-    handler: &impl Answer<A>,
+    handler: &impl RouteHandler<A>,
     request: &HttpRequest,
     payload: web::Payload,
 ) -> HttpResponse {

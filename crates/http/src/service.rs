@@ -23,7 +23,7 @@ use actix_web::middleware::{DefaultHeaders, Next, from_fn};
 use actix_web::rt::net::TcpStream;
 use actix_web::web::{self, PathConfig, PayloadConfig, QueryConfig};
 use innkeeper_core::Invalid;
-use innkeeper_logging::{Numbers, Scope};
+use innkeeper_logging::{LogScope, Numbers};
 use innkeeper_node::Shutdown;
 
 use super::connection::{Census, Connection, Usage};
@@ -158,7 +158,7 @@ impl HttpService {
                         let (counted, mount) = (Arc::clone(&counted), mount.clone());
                         merge_slashes(&mut request);
                         mount::enter(&mount, &mut request);
-                        let scope = Scope::new("request", REQUESTS.next());
+                        let scope = LogScope::new("request", REQUESTS.next());
                         let answer = scope.run(|| service.call(request));
                         scope.wrap(async move {
                             let mut answer = answer.await?;

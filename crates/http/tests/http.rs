@@ -13,7 +13,7 @@ use actix_web::http::Method;
 use actix_web::{HttpResponse, web};
 use innkeeper_core::access::Permission;
 use innkeeper_core::{Invalid, SystemClock};
-use innkeeper_http::health::{Database, Health};
+use innkeeper_http::health::{Health, HealthQueries};
 use innkeeper_http::{ApiError, Authenticator, Body, HttpError, HttpService, LARGEST_BODY, Routes};
 use innkeeper_node::{Config, Role, Shutdown};
 use innkeeper_store::{Store, StoreConfig, StoreError};
@@ -368,7 +368,7 @@ struct Fake {
     away: Arc<AtomicBool>,
 }
 
-impl Database for Fake {
+impl HealthQueries for Fake {
     fn ping(&self) -> Result<(), StoreError> {
         if self.away.load(Ordering::SeqCst) {
             return Err(StoreError::Unavailable("host db-7 refused".to_owned()));

@@ -14,7 +14,7 @@ use innkeeper_core::backoff::Backoff;
 use innkeeper_logging::{Numbers, within};
 use innkeeper_node::heartbeat::progress::{PROBE, Progress};
 use innkeeper_node::{Heartbeat, Metrics, Seldom, Shutdown, SupervisedThread, Wake};
-use innkeeper_store::{Arrival, DatabaseKind, FastPath, Recorded, Store, StoreError, Writer};
+use innkeeper_store::{Arrival, CheckInWriter, DatabaseKind, FastPath, Recorded, Store, StoreError};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::mpsc;
 
@@ -94,7 +94,7 @@ pub(crate) fn start(
 
 /// Probes whether a check-in could be written, if none has arrived for a while or the answer is unknown, until the
 /// process stops.
-fn probe(mut writer: Writer, progress: &Progress, clock: &dyn Clock, shutdown: &Shutdown) {
+fn probe(mut writer: CheckInWriter, progress: &Progress, clock: &dyn Clock, shutdown: &Shutdown) {
     loop {
         if progress.needs_probe() {
             let attempt = progress.begin(PROBE);
@@ -120,7 +120,7 @@ struct BatchWriter {
     /// Its name among the workers of its duty.
     name: &'static str,
     progress: Progress,
-    writer: Writer,
+    writer: CheckInWriter,
     /// The queue of the second writer, for check-ins that cannot take the fast path; `None` in the second writer
     /// itself.
     general: Option<mpsc::Sender<Queued>>,
@@ -179,7 +179,7 @@ enum Attempt {
     GivenUp,
 }
 
-fn record(writer: &mut Writer, arrivals: &[Arrival]) -> Result<FastPath, StoreError> {
+fn record(writer: &mut CheckInWriter, arrivals: &[Arrival]) -> Result<FastPath, StoreError> {
     let written = writer.record(arrivals)?;
     Ok(FastPath { recorded: written.recorded.into_iter().map(Some).collect(), wake: written.wake })
 }
@@ -319,7 +319,7 @@ impl BatchWriter {
         &mut self,
         name: &'static str,
         batch: &Batch,
-        record: impl Fn(&mut Writer, &[Arrival]) -> Result<FastPath, StoreError>,
+        record: impl Fn(&mut CheckInWriter, &[Arrival]) -> Result<FastPath, StoreError>,
     ) -> Attempt {
         let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
         loop {

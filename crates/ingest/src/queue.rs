@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 /// The `Retry-After` of 503 answers, in seconds.
 const RETRY_AFTER_S: u32 = 5;
 
-pub(crate) type Answer = Result<Recorded, Unwritable>;
+pub(crate) type CommitResult = Result<Recorded, Unwritable>;
 
 /// A check-in that the database refuses permanently. The log has the cause.
 #[derive(Debug)]
@@ -38,7 +38,7 @@ pub(crate) struct Queued {
 
 /// The request that waits for an answer.
 pub(crate) struct Requester {
-    answer: oneshot::Sender<Answer>,
+    answer: oneshot::Sender<CommitResult>,
     /// Marks the check-in as not written, as long as this exists.
     pending: Option<Pending>,
 }
@@ -82,7 +82,7 @@ impl Queue {
     ///
     /// # Errors
     /// 503 if that took longer than the commit timeout. Any of them may be written already, or later.
-    pub(crate) async fn submit_all(&self, arrivals: Vec<Arrival>) -> Result<Vec<Answer>, ApiError> {
+    pub(crate) async fn submit_all(&self, arrivals: Vec<Arrival>) -> Result<Vec<CommitResult>, ApiError> {
         let count = arrivals.len();
         let written = async {
             let mut waiting = Vec::with_capacity(count);
@@ -103,7 +103,7 @@ impl Queue {
         }
     }
 
-    fn entry(&self, arrival: Arrival) -> (Queued, oneshot::Receiver<Answer>) {
+    fn entry(&self, arrival: Arrival) -> (Queued, oneshot::Receiver<CommitResult>) {
         let (answer, answered) = oneshot::channel();
         (Queued { arrival, asker: Requester { answer, pending: Some(self.progress.come()) } }, answered)
     }
@@ -226,7 +226,7 @@ impl From<Queued> for Batch {
 
 impl Requester {
     /// Sends the answer. A request that stopped waiting was answered 503.
-    pub fn tell(self, answer: Answer) {
+    pub fn tell(self, answer: CommitResult) {
         drop(self.answer.send(answer));
     }
 }

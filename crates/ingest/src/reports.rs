@@ -21,7 +21,7 @@ use uuid::Uuid;
 use crate::AppState;
 use crate::fields::{Fields, cut, mended};
 use crate::healthchecks;
-use crate::queue::{Answer, Unwritable};
+use crate::queue::{CommitResult, Unwritable};
 
 /// The most reports of one batch.
 const MOST: usize = 100;
@@ -181,7 +181,7 @@ fn missing_reservation(target: &Target) -> String {
 }
 
 /// What is answered of a report that was queued; `unknown` says why there is no such reservation, where there is none.
-fn outcome_of(answer: Answer, unknown: &str) -> Outcome {
+fn outcome_of(answer: CommitResult, unknown: &str) -> Outcome {
     let (status, problem) = match answer {
         Ok(Recorded::Done { .. }) => (Status::Recorded, None),
         Ok(Recorded::Known) => (Status::Known, None),

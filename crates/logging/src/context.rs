@@ -15,17 +15,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 thread_local! {
-    static CONTEXT: RefCell<Vec<Scope>> = const { RefCell::new(Vec::new()) };
+    static CONTEXT: RefCell<Vec<LogScope>> = const { RefCell::new(Vec::new()) };
 }
 
 /// A piece of work with a number, such as `batch=7`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Scope {
+pub struct LogScope {
     kind: &'static str,
     number: u64,
 }
 
-impl Scope {
+impl LogScope {
     /// A scope with this kind (`request`, `batch`, `pass`) and number.
     pub const fn new(kind: &'static str, number: u64) -> Self {
         Self { kind, number }
@@ -54,7 +54,7 @@ impl Scope {
     }
 }
 
-impl fmt::Display for Scope {
+impl fmt::Display for LogScope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}={}", self.kind, self.number)
     }
@@ -62,16 +62,16 @@ impl fmt::Display for Scope {
 
 /// Enters the scope with this kind and number on this thread, until the guard is dropped.
 pub fn within(kind: &'static str, number: u64) -> Guard {
-    Scope::new(kind, number).enter()
+    LogScope::new(kind, number).enter()
 }
 
 /// The scopes of this thread, outermost first, to be entered on another thread.
-pub fn current() -> Vec<Scope> {
+pub fn current() -> Vec<LogScope> {
     CONTEXT.with_borrow(Clone::clone)
 }
 
 /// Runs `work` within all of `scopes`.
-pub fn run_within<T>(scopes: &[Scope], work: impl FnOnce() -> T) -> T {
+pub fn run_within<T>(scopes: &[LogScope], work: impl FnOnce() -> T) -> T {
     let _guards: Vec<Guard> = scopes.iter().map(|scope| scope.enter()).collect();
     work()
 }
@@ -99,7 +99,7 @@ impl Drop for Guard {
 pin_project_lite::pin_project! {
     /// The future of [`Scope::wrap`].
     pub struct Within<F> {
-        scope: Scope,
+        scope: LogScope,
         #[pin]
         future: F,
     }
@@ -138,7 +138,7 @@ mod tests {
     use super::*;
 
     fn names() -> Vec<String> {
-        current().iter().map(Scope::to_string).collect()
+        current().iter().map(LogScope::to_string).collect()
     }
 
     #[test]
@@ -146,7 +146,7 @@ mod tests {
         assert_eq!(names(), Vec::<String>::new());
         {
             let _pass = within("pass", 3);
-            Scope::new("batch", 9).run(|| assert_eq!(names(), ["pass=3", "batch=9"]));
+            LogScope::new("batch", 9).run(|| assert_eq!(names(), ["pass=3", "batch=9"]));
             let there = current();
             let elsewhere = std::thread::spawn(move || (names(), run_within(&there, names))).join().unwrap();
             assert_eq!(elsewhere, (vec![], vec!["pass=3".to_owned()]));
@@ -163,7 +163,7 @@ mod tests {
             context.waker().wake_by_ref();
             if polls < 3 { Poll::Pending } else { Poll::Ready(names()) }
         });
-        let mut future = pin!(Scope::new("request", 5).wrap(future));
+        let mut future = pin!(LogScope::new("request", 5).wrap(future));
         let mut context = Context::from_waker(std::task::Waker::noop());
         for _ in 0..2 {
             assert!(future.as_mut().poll(&mut context).is_pending());

@@ -22,7 +22,7 @@ use env_logger::{Target, WriteStyle};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use parking_lot::RwLock;
 
-pub use context::{Guard, Numbers, Scope, Within, current, run_within, within};
+pub use context::{Guard, LogScope, Numbers, Within, current, run_within, within};
 pub use form::Format;
 pub use seldom::Seldom;
 

@@ -9,7 +9,7 @@ use crate::config::DatabasePlace;
 use crate::dead_ends::{self, AlreadyTold};
 use crate::heartbeat::Operator;
 use crate::print::print;
-use crate::{Config, Mount};
+use crate::{Config, PathPrefix};
 use crate::{alerters, exposed, startup};
 
 /// The time allowed for each answer of the database.
@@ -37,7 +37,7 @@ enum Seen {
 /// access of others to the database, unusable certificates, and the first reservations (or `all`) whose messages would
 /// reach nobody, with their number. Returns whether a start would accept the database, as far as can be told.
 pub(crate) fn print_all(config: &Config, all: bool) -> bool {
-    for problem in Operator::unreached(config).into_iter().chain(Mount::at(&config.public_url).twin()) {
+    for problem in Operator::unreached(config).into_iter().chain(PathPrefix::at(&config.public_url).twin()) {
         print(&format!("Warning: {problem}\n"));
     }
     for problem in alerters::parked(config)

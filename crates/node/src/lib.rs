@@ -41,7 +41,7 @@ pub use config::Config;
 pub use heartbeat::Heartbeat;
 pub use live_alerters::Ways;
 pub use metrics::Metrics;
-pub use mount::Mount;
+pub use mount::PathPrefix;
 pub use process::{Process, RoleWork};
 pub use proxies::TrustedProxies;
 pub use role::Role;

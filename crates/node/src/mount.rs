@@ -6,7 +6,7 @@ use percent_encoding::percent_decode_str;
 
 /// The path of `public_url`; clones share it.
 #[derive(Debug, Clone)]
-pub struct Mount(Arc<str>);
+pub struct PathPrefix(Arc<str>);
 
 /// All of Innkeeper's own paths. A prefix that equals one of them would be ambiguous.
 const OWN: [&str; 63] = [
@@ -75,7 +75,7 @@ const OWN: [&str; 63] = [
     "/version",
 ];
 
-impl Mount {
+impl PathPrefix {
     /// The prefix of an instance that is reached at `public_url`.
     pub fn at(public_url: &str) -> Self {
         let rest = public_url.split_once("://").map_or("", |(_, rest)| rest);
@@ -125,11 +125,11 @@ impl Mount {
 
 #[cfg(test)]
 mod tests {
-    use super::Mount;
+    use super::PathPrefix;
 
     #[test]
     fn a_path_is_found_below_the_mount_whatever_its_encoding() {
-        let monitor = Mount::at("https://example.org:8443/monitor/");
+        let monitor = PathPrefix::at("https://example.org:8443/monitor/");
         assert_eq!((monitor.base(), monitor.cookie_path()), ("/monitor", "/monitor"));
         for (path, inside) in [
             ("/monitor", Some("/")),
@@ -144,7 +144,7 @@ mod tests {
         ] {
             assert_eq!(monitor.inside(path), inside, "{path}");
         }
-        let deep = Mount::at("https://example.org/b%C3%BCro/monitor");
+        let deep = PathPrefix::at("https://example.org/b%C3%BCro/monitor");
         assert_eq!(deep.inside("/b%c3%bcro/monitor/status"), Some("/status"));
         assert_eq!(deep.inside("/b%c3%bcro"), None);
     }
@@ -153,20 +153,20 @@ mod tests {
     fn a_base_that_is_a_path_of_its_own_is_named() {
         for url in ["https://example.org/cron", "https://example.org/status/", "https://example.org/s%74atus"]
         {
-            let problem = Mount::at(url).twin().unwrap();
+            let problem = PathPrefix::at(url).twin().unwrap();
             assert!(problem.contains("choose a path that is none, such as /innkeeper"), "{problem}");
         }
         for url in
             ["https://example.org", "https://example.org/monitor", "https://example.org/innkeeper/cron"]
         {
-            assert_eq!(Mount::at(url).twin(), None, "{url}");
+            assert_eq!(PathPrefix::at(url).twin(), None, "{url}");
         }
     }
 
     #[test]
     fn without_a_path_there_is_nothing_to_do() {
         for url in ["http://127.0.0.1:8080", "https://example.org/", ""] {
-            let mount = Mount::at(url);
+            let mount = PathPrefix::at(url);
             assert_eq!(
                 (mount.base(), mount.cookie_path(), mount.inside("/status")),
                 ("", "/", None),

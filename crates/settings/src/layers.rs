@@ -37,7 +37,7 @@ pub struct Deeper {
 
 /// A section that contains named sections, such as `alerter` in `[alerter.ops]`.
 #[derive(Debug, Clone)]
-pub struct Named {
+pub struct NamedSection {
     /// The name of the outer section.
     pub section: &'static str,
     /// Names that always exist.
@@ -55,7 +55,7 @@ pub struct Variables {
     /// The sections with keys.
     pub sections: &'static [&'static str],
     /// The sections with named sections.
-    pub named: Vec<Named>,
+    pub named: Vec<NamedSection>,
     /// The sections within sections, inner ones first.
     pub deeper: &'static [Deeper],
     /// Lists of names, without the prefix and in capitals, of variables that have another purpose.
@@ -205,7 +205,7 @@ struct Names(BTreeMap<(&'static str, String), Vec<String>>);
 impl Names {
     fn of(root: &Table, variables: &Variables, found: impl Iterator<Item = String>) -> Self {
         let mut names: BTreeMap<(&'static str, String), Vec<String>> = BTreeMap::new();
-        for Named { section, always, .. } in &variables.named {
+        for NamedSection { section, always, .. } in &variables.named {
             for name in *always {
                 names.insert((*section, plain(name)), vec![(*name).to_owned()]);
             }
@@ -237,7 +237,7 @@ impl Names {
 
     /// The path of keys for a variable with the name `rest` after the section's name. If it may begin with several
     /// names (`ops`, `ops-mail`), the longest one with a matching key is used.
-    fn place(&self, named: &Named, rest: &str) -> Result<Vec<String>, String> {
+    fn place(&self, named: &NamedSection, rest: &str) -> Result<Vec<String>, String> {
         let section = named.section;
         let of_section = || self.0.iter().filter(|((of, _), _)| *of == section);
         let rest = &plain(rest);
@@ -275,7 +275,7 @@ impl Names {
     }
 }
 
-impl Named {
+impl NamedSection {
     /// The name of the section that this variable would create, if it may create one.
     fn made_by<'a>(&self, rest: &'a str) -> Option<&'a str> {
         let name = self.makers.iter().find_map(|key| rest.strip_suffix(key)?.strip_suffix('_'))?;
@@ -333,13 +333,13 @@ mod tests {
     /// The keys of the sections and the problems, after the variables were merged into the file `text`.
     fn laid(text: &str, environment: &[(&str, &str)]) -> (Vec<String>, Vec<String>) {
         let keys = ["kind", "host", "url", "url_file", "ca_file", "password", "password_file"];
-        let named = Named {
+        let named = NamedSection {
             section: "alerter",
             always: &["log"],
             makers: &["kind"],
             keys: keys.into_iter().map(str::to_owned).collect(),
         };
-        let peers = Named {
+        let peers = NamedSection {
             section: "peer",
             always: &[],
             makers: &["url_file", "url"],

@@ -17,7 +17,7 @@ mod setting;
 mod values;
 
 pub use files::{LARGEST_CERTIFICATES, LARGEST_SECRET, read_file};
-pub use layers::{AGENTS_VARIABLES, Deeper, Flag, Named, Variables, lay_environment, lay_flags};
+pub use layers::{AGENTS_VARIABLES, Deeper, Flag, NamedSection, Variables, lay_environment, lay_flags};
 pub use places::Places;
 pub use problem::{ConfigError, Origin, Problem};
 pub use secret::SecretSource;

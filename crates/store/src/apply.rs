@@ -21,7 +21,7 @@ const CHUNK: usize = 500;
 
 /// A reservation by its number and names.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Named {
+pub struct IdentifiedReservation {
     /// Its number; none while it is not made.
     pub id: Option<i64>,
     /// Its app.
@@ -32,9 +32,9 @@ pub struct Named {
 
 /// A reservation that was declared other than it was.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Changed {
+pub struct ChangedDeclaration {
     /// Which.
-    pub reservation: Named,
+    pub reservation: IdentifiedReservation,
     /// What is other, one line for each field: `grace: 1m -> 5m`.
     pub difference: Vec<String>,
 }
@@ -43,11 +43,11 @@ pub struct Changed {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Applied {
     /// What was made.
-    pub created: Vec<Named>,
+    pub created: Vec<IdentifiedReservation>,
     /// What was changed.
-    pub changed: Vec<Changed>,
+    pub changed: Vec<ChangedDeclaration>,
     /// What was checked out.
-    pub removed: Vec<Named>,
+    pub removed: Vec<IdentifiedReservation>,
     /// How many were just so.
     pub unchanged: usize,
 }
@@ -229,13 +229,16 @@ impl Plan {
     }
 
     fn told(&self) -> Applied {
-        let named =
-            |id, spec: &Spec| Named { id, app: spec.app.to_string(), component: spec.component.to_string() };
-        let changed = |(id, before, after): &(i64, Spec, Spec)| Changed {
+        let named = |id, spec: &Spec| IdentifiedReservation {
+            id,
+            app: spec.app.to_string(),
+            component: spec.component.to_string(),
+        };
+        let changed = |(id, before, after): &(i64, Spec, Spec)| ChangedDeclaration {
             reservation: named(Some(*id), after),
             difference: before.difference(after),
         };
-        let removed = |row: &ReservationRow| Named {
+        let removed = |row: &ReservationRow| IdentifiedReservation {
             id: Some(row.id),
             app: row.app.clone(),
             component: row.component.clone(),

@@ -12,7 +12,7 @@ use crate::{NewDelivery, Store, StoreError, outbox};
 
 /// How a check stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Check {
+pub struct SelfCheck {
     /// `mail`, or `peer` and a name.
     pub name: String,
     /// `ok`, or what is wrong in a word or two.
@@ -80,10 +80,10 @@ impl Store {
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
-    pub fn checks(&self) -> Result<Vec<Check>, StoreError> {
+    pub fn checks(&self) -> Result<Vec<SelfCheck>, StoreError> {
         let rows: Vec<CheckRow> =
             checks::table.order(checks::name).select(CheckRow::as_select()).load(&mut *self.get()?)?;
-        let check = |row: CheckRow| Check {
+        let check = |row: CheckRow| SelfCheck {
             name: row.name,
             state: row.state,
             problem: row.problem,

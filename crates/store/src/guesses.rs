@@ -5,7 +5,7 @@ use diesel::prelude::*;
 use diesel::sql_query;
 use diesel::sql_types::{BigInt, Text};
 use innkeeper_core::Time;
-use innkeeper_core::guesses::{Count, CountedBy};
+use innkeeper_core::guesses::{CountedBy, GuessCount};
 
 use crate::connection::AnyConnection;
 use crate::rows::{ms, time};
@@ -23,7 +23,7 @@ impl Store {
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
-    pub fn wait_for(&self, counts: &[Count], now: Time) -> Result<Option<TimeDelta>, StoreError> {
+    pub fn wait_for(&self, counts: &[GuessCount], now: Time) -> Result<Option<TimeDelta>, StoreError> {
         let of: Vec<&str> = counts.iter().map(|count| count.of.as_str()).collect();
         let rows: Vec<(String, i64, i64)> = login_failures::table
             .filter(login_failures::who.eq_any(of))
@@ -41,13 +41,13 @@ impl Store {
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
-    pub fn count_guess(&self, counts: &[Count], now: Time) -> Result<Option<TimeDelta>, StoreError> {
+    pub fn count_guess(&self, counts: &[GuessCount], now: Time) -> Result<Option<TimeDelta>, StoreError> {
         let mut counts = counts.to_vec();
         // In one order, so that two logins never wait for each other.
         counts.sort_by(|one, other| one.of.cmp(&other.of));
         let mut must_wait = None;
         let counted = self.write(|connection| {
-            for Count { by, of } in &counts {
+            for GuessCount { by, of } in &counts {
                 let Counted { failures, last_at } = lock(connection, of, now)?;
                 let last_at = time(last_at);
                 must_wait = must_wait.max(wait(*by, failures, last_at, now));
@@ -94,9 +94,9 @@ impl Store {
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
-    pub fn forget_guesses(&self, counts: &[Count]) -> Result<(), StoreError> {
+    pub fn forget_guesses(&self, counts: &[GuessCount]) -> Result<(), StoreError> {
         self.write(|connection| {
-            for Count { by, of } in counts {
+            for GuessCount { by, of } in counts {
                 let row = login_failures::table.filter(login_failures::who.eq(of));
                 match by {
                     CountedBy::Network => diesel::update(row.filter(login_failures::failures.gt(0)))

@@ -84,13 +84,13 @@ pub use accounts::{
 };
 pub use acting::{ActingStore, Actor};
 pub use alert_event::AlertEvent;
-pub use apply::{Applied, Changed, Named};
+pub use apply::{Applied, ChangedDeclaration, IdentifiedReservation};
 pub use audit::AuditEntry;
 pub use backup::{Backup, Copying, Restored, back_up, restore};
 pub use blind::Blindness;
-pub use checkins::{Arrival, Definition, FastPath, Recorded, Target, Writer, Written};
+pub use checkins::{Arrival, BatchOutcome, CheckInWriter, Definition, FastPath, Recorded, Target};
 pub use checkouts::{Checkout, UNDO_WITHIN, Undone};
-pub use checks::Check;
+pub use checks::SelfCheck;
 pub use clock_steps::{ClockStep, StepOutcome, Ticker};
 pub use connection::DatabaseKind;
 pub use database_file::FileLook;
@@ -99,13 +99,13 @@ pub use error::StoreError;
 pub use gone::GoneNodes;
 pub use heartbeat::{HeartbeatOutcome, NodeHeartbeat, Work};
 pub use history::{Checkin, Pruned, Walk};
-pub use listing::{Cursor, Filter, MOST_LOOKED_AT, Page, Walked};
+pub use listing::{Filter, ListCursor, MOST_LOOKED_AT, Page, Walked};
 pub use mend::MendExtent;
 pub use nodes::{Duty, KnownNode, Node, NodeChanges, NodeState};
 pub use open_past::{TokenConfirmed, Unconfirmed};
 pub use outbox::{
-    Delivery, Finished, GivingUp, GoneAlerter, NewDelivery, Outage, OutageNews, Place, Reached, Retried,
-    SendOutcome, Sending, TOO_LONG, Undelivered, WaitingCounts,
+    Delivery, FinishedDeliveries, GivingUp, GoneAlerter, NewDelivery, Outage, OutageNews, Place, Reached,
+    Retried, SendOutcome, Sending, TOO_LONG, Undelivered, WaitingCounts,
 };
 pub use pages::{BadGuest, Counts, PastAlert, SentDelivery, Topic};
 pub use readable::{LeftOut, Unreadable};
@@ -114,11 +114,11 @@ pub use reservations::ChangeOutcome;
 pub use rewind::Rewinding;
 pub use shares::Share;
 pub use snapshot::Snapshot;
-pub use store::{PoolUse, Store, StoreConfig, Waits};
+pub use store::{EndedWaits, PoolUse, Store, StoreConfig};
 pub use sweep::{
     AlertChange, Decider, Decision, DueBatch, DueReservation, Ending, HistoryRow, KnownAlert, NewCheckins,
     PastAlerts, SweepOutcome, Unjudged,
 };
 pub use terms::Reserved;
 pub use tokens::{NewToken, Token, TokenAdded};
-pub use ways::{Routes, SameRoute};
+pub use ways::{ReservationRoutes, SameRoute};

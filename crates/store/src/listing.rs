@@ -22,7 +22,7 @@ use crate::schema::{reservations, states};
 use crate::snapshot::at_one_time;
 use crate::{LeftOut, Store, StoreError, reads};
 
-pub use keys::{Cursor, Filter};
+pub use keys::{Filter, ListCursor};
 use keys::{Key, keys, readable_keys};
 
 /// The most reservations that are looked at for one page of those in a state.
@@ -33,7 +33,7 @@ pub struct Page {
     /// The reservations, in order.
     pub listed: Vec<Assessed>,
     /// Where to go on; none at the end.
-    pub next: Option<Cursor>,
+    pub next: Option<ListCursor>,
     /// How many were looked at, where that ended the page before it was full.
     pub looked_at: Option<i64>,
 }
@@ -53,7 +53,13 @@ impl Store {
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
-    pub fn page(&self, filter: &Filter, cursor: &Cursor, limit: i64, now: Time) -> Result<Page, StoreError> {
+    pub fn page(
+        &self,
+        filter: &Filter,
+        cursor: &ListCursor,
+        limit: i64,
+        now: Time,
+    ) -> Result<Page, StoreError> {
         // What changes its half meanwhile would be in both, or in neither.
         at_one_time(&mut *self.get()?, |connection| page(connection, filter, cursor, limit, now))
     }
@@ -111,14 +117,14 @@ impl Store {
 fn page(
     connection: &mut AnyConnection,
     filter: &Filter,
-    cursor: &Cursor,
+    cursor: &ListCursor,
     limit: i64,
     now: Time,
 ) -> Result<Page, StoreError> {
     // One more than is shown tells whether there is a next page.
     let wanted = limit + 1;
     let mut cursor = Some(cursor.clone());
-    let mut found: Vec<(Assessed, Cursor)> = Vec::new();
+    let mut found: Vec<(Assessed, ListCursor)> = Vec::new();
     let (mut looked_at, mut left_out) = (0, LeftOut::default());
     while let Some(from) = cursor.take() {
         let chunk = match filter.state {
@@ -158,11 +164,11 @@ fn page(
 fn rows_of(
     connection: &mut AnyConnection,
     filter: &Filter,
-    cursor: &Cursor,
+    cursor: &ListCursor,
     keys: &[Key],
     now: Time,
     left_out: &mut LeftOut,
-) -> Result<Vec<(Assessed, Cursor)>, StoreError> {
+) -> Result<Vec<(Assessed, ListCursor)>, StoreError> {
     let ids: Vec<i64> = keys.iter().map(|key| key.id).collect();
     let mut query = reservations::table
         .inner_join(states::table)

@@ -2,7 +2,7 @@
 
 use diesel::prelude::*;
 use innkeeper_core::Time;
-use innkeeper_core::open_past::{ACTIONS, ANYBODY, Deed, OpenPast};
+use innkeeper_core::open_past::{ACTIONS, ANYBODY, AuditAction, OpenPast};
 
 use crate::accounts::ending::{end_factors, end_sessions};
 use crate::accounts::rows::{User, find_user};
@@ -131,7 +131,7 @@ fn doubt(connection: &mut AnyConnection) -> Result<(), StoreError> {
         .order(audit::id)
         .select((audit::at, audit::who, audit::action, audit::subject))
         .load(connection)?;
-    let past = OpenPast::read(log.iter().map(|(at, who, action, subject)| Deed {
+    let past = OpenPast::read(log.iter().map(|(at, who, action, subject)| AuditAction {
         at: time(*at),
         who,
         action,

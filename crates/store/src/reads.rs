@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use diesel::prelude::*;
 use innkeeper_core::Time;
 use innkeeper_core::alert::{Cause, OpenAlert};
-use innkeeper_core::assessed::{Assessed, Loaded};
+use innkeeper_core::assessed::{Assessed, ReservationData};
 use innkeeper_core::facts::Run;
 use innkeeper_core::sites::Sites;
 
@@ -60,7 +60,7 @@ pub(crate) fn assessed(
     for (row, state) in rows {
         match row.with(&state) {
             Ok(reservation) => {
-                let known = Loaded {
+                let known = ReservationData {
                     open_alert: open.remove(&row.id),
                     runs: runs.remove(&row.id).unwrap_or_default(),
                     refused: refusals.of_one(&reservation, now),

@@ -9,7 +9,7 @@ use innkeeper_core::snooze::{Snooze, SnoozeMode};
 
 use crate::connection::AnyConnection;
 use crate::reservation_rows::{find, find_by_id, lock_states, ping_key, snooze_end};
-use crate::reserve::{Wish, create, reserve_with_alerters};
+use crate::reserve::{ReservationRequest, create, reserve_with_alerters};
 use crate::rows::{AlertRow, ReservationRow, StateRow, ms, snoozes_text};
 use crate::schema::{alerts, reservations, states};
 use crate::terms::{Reserved, change};
@@ -75,7 +75,7 @@ impl ActingStore {
         patch: &Patch,
         now: Time,
     ) -> Result<Reserved, StoreError> {
-        let wish = Wish { patch, is_brought: false, by: &self.actor };
+        let wish = ReservationRequest { patch, is_brought: false, by: &self.actor };
         self.write(|connection| Ok(reserve_with_alerters(connection, app, component, wish, now)?.0))
     }
 

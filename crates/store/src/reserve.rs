@@ -17,7 +17,7 @@ use crate::{Actor, StoreError, audit, lookup_keys, slugs};
 
 /// A wish for a reservation, and whose it is.
 #[derive(Clone, Copy)]
-pub(crate) struct Wish<'w> {
+pub(crate) struct ReservationRequest<'w> {
     /// What is wished.
     pub patch: &'w Patch,
     /// Whether a job brings it along with a check-in: of it counts what differs from what it brought the last time.
@@ -34,7 +34,7 @@ pub(crate) fn reserve_with_alerters(
     connection: &mut AnyConnection,
     app: &AppName,
     component: &ComponentName,
-    Wish { patch, is_brought, by }: Wish<'_>,
+    ReservationRequest { patch, is_brought, by }: ReservationRequest<'_>,
     now: Time,
 ) -> Result<(Reserved, Vec<AlerterName>), StoreError> {
     let brought = is_brought.then(|| brought::text(patch));

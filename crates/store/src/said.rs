@@ -32,7 +32,7 @@ pub(crate) struct Last {
 }
 
 /// What jobs said last.
-pub(crate) struct LastWords {
+pub(crate) struct LastNotes {
     by_id: HashMap<i64, Last>,
     nothing: Last,
 }
@@ -54,7 +54,7 @@ struct Row {
     has_notes: i64,
 }
 
-impl LastWords {
+impl LastNotes {
     /// What these said, in two queries for all of them.
     ///
     /// # Errors

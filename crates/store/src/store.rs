@@ -11,7 +11,7 @@ use crate::StoreError;
 use crate::checkins::LookupCache;
 use crate::connection::{AnyConnection, Connected, DatabaseKind, changes, write_on};
 use crate::counts::LastCount;
-use crate::database_file::{DatabaseFile, FileLook, Keeper};
+use crate::database_file::{DatabaseFile, FileLook, IdleConnections};
 use crate::guard::{self, Bounds};
 use crate::manager::Pooled;
 use crate::manager::{Manager, NoConnection};
@@ -58,7 +58,7 @@ pub struct Store {
 
 /// The waits for a connection that [`Store::end_waits`] ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Waits {
+pub enum EndedWaits {
     /// All of them.
     All,
     /// Those of [`Store::apart_with_short_waits`] alone.
@@ -69,7 +69,7 @@ pub enum Waits {
 #[derive(Debug, Clone, Copy)]
 struct LastWait {
     at: Instant,
-    waits: Waits,
+    waits: EndedWaits,
 }
 
 /// How long a caller waits for a connection before the database counts as away.
@@ -80,7 +80,7 @@ const LEAST_PATIENCE: Duration = Duration::from_millis(500);
 /// The pool itself, as the file of an SQLite database knows it.
 struct Pool(r2d2::Pool<Manager>);
 
-impl Keeper for Pool {
+impl IdleConnections for Pool {
     fn close_idle(&self) {
         // Looking for a connection that is still good closes those that are not.
         drop(self.0.try_get());
@@ -121,14 +121,14 @@ impl Store {
 
     /// Has waits for a connection end at `at`, also those that begin later, for a process that stops: however many there are, the database
     /// is waited for once. The first call counts.
-    pub fn end_waits(&self, at: Instant, waits: Waits) {
+    pub fn end_waits(&self, at: Instant, waits: EndedWaits) {
         self.last_wait.get_or_init(|| LastWait { at, waits });
     }
 
     /// How long a caller waits for a connection from now on.
     fn patience(&self) -> Duration {
         let is_short = self.manager.bounds.here == Bounds::HEARTBEAT.here;
-        match self.last_wait.get().filter(|last| last.waits == Waits::All || is_short) {
+        match self.last_wait.get().filter(|last| last.waits == EndedWaits::All || is_short) {
             Some(last) => {
                 last.at.saturating_duration_since(Instant::now()).clamp(LEAST_PATIENCE, POOL_PATIENCE)
             }
@@ -343,14 +343,14 @@ mod tests {
         let store = Store::connect(&StoreConfig { url: url.clone(), pool_size: 2 }).unwrap();
         let (heartbeat, lease) = (store.apart_with_short_waits(), store.apart_with_short_waits());
         assert_eq!(heartbeat.patience(), POOL_PATIENCE);
-        store.end_waits(Instant::now(), Waits::Short);
-        store.end_waits(Instant::now() + POOL_PATIENCE, Waits::All);
+        store.end_waits(Instant::now(), EndedWaits::Short);
+        store.end_waits(Instant::now() + POOL_PATIENCE, EndedWaits::All);
         assert_eq!([&heartbeat, &lease].map(Store::patience), [LEAST_PATIENCE; 2]);
         assert_eq!([&store, &store.apart()].map(Store::patience), [POOL_PATIENCE; 2], "as before");
         assert!(heartbeat.get().is_err_and(|error| error.is_unavailable()));
         let store = Store::connect(&StoreConfig { url, pool_size: 2 }).unwrap();
         let apart = store.apart();
-        store.end_waits(Instant::now(), Waits::All);
+        store.end_waits(Instant::now(), EndedWaits::All);
         assert_eq!([&store, &apart].map(Store::patience), [LEAST_PATIENCE; 2]);
     }
 }

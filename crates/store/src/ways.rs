@@ -37,7 +37,7 @@ pub struct SameRoute {
 
 /// The routes of some reservations in the order of their numbers.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Routes {
+pub struct ReservationRoutes {
     /// Each route once.
     pub routes: Vec<SameRoute>,
     /// The number of the last reservation that was looked at; none when there was none.
@@ -168,7 +168,12 @@ impl Store {
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
-    pub fn routes_after(&self, after: i64, until: Option<Time>, limit: i64) -> Result<Routes, StoreError> {
+    pub fn routes_after(
+        &self,
+        after: i64,
+        until: Option<Time>,
+        limit: i64,
+    ) -> Result<ReservationRoutes, StoreError> {
         let connection = &mut *self.get()?;
         let last_id: Option<i64> = reservations::table
             .filter(reservations::id.gt(after))
@@ -178,7 +183,7 @@ impl Store {
             .load::<i64>(connection)?
             .last()
             .copied();
-        let Some(last_id) = last_id else { return Ok(Routes::default()) };
+        let Some(last_id) = last_id else { return Ok(ReservationRoutes::default()) };
         let rows: Vec<RouteRow> = sql_query(
             "SELECT notify, alerters, COUNT(*) AS count, MIN(id) AS first_id
              FROM reservations
@@ -204,7 +209,7 @@ impl Store {
                 Err(error) => UNREADABLE.error(format_args!("reservation {first_id}: {error}")),
             }
         }
-        Ok(Routes { routes, last_id: Some(last_id) })
+        Ok(ReservationRoutes { routes, last_id: Some(last_id) })
     }
 
     /// App and component of up to `limit` reservations on this route with numbers up to `to`, in the order of their numbers; of those that

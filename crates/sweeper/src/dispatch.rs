@@ -16,7 +16,7 @@ use innkeeper_core::{Clock, Time, lived};
 use innkeeper_logging::within;
 use innkeeper_node::heartbeat::progress::Progress;
 use innkeeper_node::{Metrics, Seldom, Shutdown, Wake};
-use innkeeper_store::{Delivery, Finished, Place, SendOutcome, Sending, Store, StoreError};
+use innkeeper_store::{Delivery, FinishedDeliveries, Place, SendOutcome, Sending, Store, StoreError};
 use parking_lot::Mutex;
 use uuid::Uuid;
 
@@ -405,7 +405,7 @@ impl DeliverySender {
     fn record(
         &self,
         token: &str,
-        results: &mut Vec<Finished>,
+        results: &mut Vec<FinishedDeliveries>,
         shutdown: &Shutdown,
     ) -> Result<(), StoreError> {
         if results.is_empty() {
@@ -434,8 +434,8 @@ impl DeliverySender {
 }
 
 /// One outcome for all messages of a sending.
-fn finished(sending: &Sending, outcome: SendOutcome) -> Finished {
-    Finished { ids: sending.deliveries.iter().map(|delivery| delivery.id).collect(), outcome }
+fn finished(sending: &Sending, outcome: SendOutcome) -> FinishedDeliveries {
+    FinishedDeliveries { ids: sending.deliveries.iter().map(|delivery| delivery.id).collect(), outcome }
 }
 
 /// The loop of one sender. It ends when the process stops, or when `refresh`, which updates the sender, says so. The

@@ -28,14 +28,14 @@ const AUDIT_KEPT: TimeDelta = TimeDelta::days(400);
 const PACING_KEPT: TimeDelta = TimeDelta::hours(1);
 
 /// The parts that housekeeping needs.
-pub(crate) struct Keeper {
+pub(crate) struct Housekeeper {
     pub store: Store,
     pub clock: Arc<dyn Clock>,
     pub live: Live,
     pub singleton: Singleton,
 }
 
-impl Keeper {
+impl Housekeeper {
     /// Does one round, if this node holds the lease, and stops when it loses it.
     pub fn keep_once(&self, walk: &mut Walk, shutdown: &Shutdown) -> Result<(), StoreError> {
         if !self.singleton.is_held() || !self.clock.is_steady() {
@@ -61,7 +61,7 @@ impl Keeper {
 }
 
 /// The loop, until the process stops.
-pub(crate) fn run(keeper: &Keeper, shutdown: &Shutdown) {
+pub(crate) fn run(keeper: &Housekeeper, shutdown: &Shutdown) {
     let (mut pause, mut walk) = (FIRST, Walk::default());
     while !shutdown.wait_timeout(pause) {
         if let Err(error) = keeper.keep_once(&mut walk, shutdown) {

@@ -120,7 +120,8 @@ impl Sweeper {
         };
         let progress = heartbeat.progresses().sweeper.clone();
         start("sweep", Box::new(move || watch::run(&mut watch, &progress, &wake, &mut worker_pools)))?;
-        let keeper = housekeeping::Keeper { store: store.clone(), clock, live, singleton: singleton.clone() };
+        let keeper =
+            housekeeping::Housekeeper { store: store.clone(), clock, live, singleton: singleton.clone() };
         let (claim, stop) = (singleton.clone(), shutdown.clone());
         start("singleton", Box::new(move || claim.run(&stop)))?;
         let outside = Outside { process, singleton: &singleton };

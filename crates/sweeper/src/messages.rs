@@ -209,8 +209,13 @@ impl MessageComposer {
             },
         };
         let url = job_page(&self.public_url, reservation.id);
-        let own =
-            own::Words { event, alert: &alert, url: &url, sender: &self.sender, instance: &self.instance };
+        let own = own::MessageValues {
+            event,
+            alert: &alert,
+            url: &url,
+            sender: &self.sender,
+            instance: &self.instance,
+        };
         let own_text = if event.ending.is_some() && !event.answered { String::new() } else { own.text() };
         let (subject, subject_form) = match own.subject().filter(|_| event.ending.is_none()) {
             Some(subject) => (subject, SubjectForm::Own),

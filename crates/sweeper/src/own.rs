@@ -44,7 +44,7 @@ fn address_of(host: &str) -> Option<IpAddr> {
 }
 
 /// The values for the placeholders.
-pub(crate) struct Words<'a> {
+pub(crate) struct MessageValues<'a> {
     pub event: &'a AlertEvent<'a>,
     pub alert: &'a AlertNotice,
     pub url: &'a str,
@@ -52,7 +52,7 @@ pub(crate) struct Words<'a> {
     pub instance: &'a str,
 }
 
-impl Words<'_> {
+impl MessageValues<'_> {
     /// The reservation's own text for the message about this event; empty if the reservation has none.
     pub fn text(&self) -> String {
         let spec = &self.event.reservation.spec;

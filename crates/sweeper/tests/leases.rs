@@ -8,7 +8,7 @@ use chrono::TimeDelta;
 use common::parts::{Parts, done};
 use common::*;
 use innkeeper_core::Clock;
-use innkeeper_store::{Finished, SendOutcome};
+use innkeeper_store::{FinishedDeliveries, SendOutcome};
 use innkeeper_testing::database::TestDatabase;
 use innkeeper_testing::http_sink::{HttpSink, SinkResponse};
 
@@ -58,7 +58,7 @@ fn a_lease_keeps_others_away_until_it_ends_and_its_late_holder_changes_nothing()
         parts.advance(1);
         assert_eq!(parts.dispatch(), done(2, 2));
         let ids = dead.iter().map(|sending| sending.deliveries[0].id).collect();
-        let late = Finished { ids, outcome: SendOutcome::Dead { problem: "too late".to_owned() } };
+        let late = FinishedDeliveries { ids, outcome: SendOutcome::Dead { problem: "too late".to_owned() } };
         parts.store.finish("dead", &[late], parts.clock.now()).unwrap();
         assert_eq!(database.count("deliveries WHERE alerter = 'hook' AND state = 'delivered'"), 3);
         let sent: Vec<String> = sink

@@ -21,7 +21,8 @@ use innkeeper_core::recipient::Recipients;
 use innkeeper_core::reservation::Patch;
 use innkeeper_core::schedule::Schedule;
 use innkeeper_store::{
-    ActingStore, AlertEvent, Arrival, Definition, Finished, NewDelivery, Node, Recorded, SendOutcome, Target,
+    ActingStore, AlertEvent, Arrival, Definition, FinishedDeliveries, NewDelivery, Node, Recorded,
+    SendOutcome, Target,
 };
 use innkeeper_sweeper::decide::Rules;
 use innkeeper_testing::database::TestDatabase;
@@ -235,7 +236,9 @@ impl World {
             return;
         }
         let ids = sendings.iter().flat_map(|one| &one.deliveries).map(|one| one.id).collect();
-        self.store.finish(&token, &[Finished { ids, outcome: SendOutcome::Delivered }], self.now).unwrap();
+        self.store
+            .finish(&token, &[FinishedDeliveries { ids, outcome: SendOutcome::Delivered }], self.now)
+            .unwrap();
     }
 
     fn live(&mut self) {

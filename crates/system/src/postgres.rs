@@ -1,6 +1,6 @@
 //! Postgres servers in network namespaces: a primary and a synchronous standby.
 
-use innkeeper_testing::cluster::{Cluster, Setup, programs};
+use innkeeper_testing::cluster::{Cluster, ClusterSetup, programs};
 
 use crate::network::Network;
 
@@ -74,11 +74,11 @@ impl Postgres {
 }
 
 /// The address of the namespace `name`, and the setup of a server there.
-fn setup(network: &Network, name: &str) -> (String, Setup) {
+fn setup(network: &Network, name: &str) -> (String, ClusterSetup) {
     let address = network.address(name);
     let within = ["ip", "netns", "exec", &network.namespace(name)].map(str::to_owned).to_vec();
     let settings = format!(
         "wal_level = replica\nhot_standby = on\nmax_connections = 200\nlisten_addresses = '{address}'\n"
     );
-    (address, Setup { within, settings, ..Setup::by(programs()) })
+    (address, ClusterSetup { within, settings, ..ClusterSetup::by(programs()) })
 }

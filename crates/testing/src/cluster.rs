@@ -11,7 +11,7 @@ use crate::certificates::Authority;
 use crate::process::stat;
 
 /// The setup of a server.
-pub struct Setup {
+pub struct ClusterSetup {
     /// The directory of Postgres's programs.
     pub programs: PathBuf,
     /// A command that runs its programs (`ip netns exec …`); empty for none.
@@ -25,7 +25,7 @@ pub struct Setup {
     pub is_durable: bool,
 }
 
-impl Setup {
+impl ClusterSetup {
     /// A default setup with the programs in this directory.
     pub fn by(programs: PathBuf) -> Self {
         let (within, variables) = (Vec::new(), Vec::new());
@@ -37,7 +37,7 @@ impl Setup {
 /// dropped.
 pub struct Cluster {
     directory: TempDir,
-    setup: Setup,
+    setup: ClusterSetup,
 }
 
 impl Cluster {
@@ -48,11 +48,11 @@ impl Cluster {
 
     /// Like [`Self::start`], with these environment variables.
     pub fn start_with(variables: Vec<(&'static str, String)>) -> Self {
-        Self::start_as(Setup { variables, ..Setup::by(programs()) })
+        Self::start_as(ClusterSetup { variables, ..ClusterSetup::by(programs()) })
     }
 
     /// Like [`Self::start`], with this setup.
-    pub fn start_as(setup: Setup) -> Self {
+    pub fn start_as(setup: ClusterSetup) -> Self {
         let cluster = Self::make(setup);
         cluster.resume();
         cluster
@@ -62,7 +62,7 @@ impl Cluster {
     pub fn start_speaking(language: &str) -> Self {
         let variables = vec![("LC_ALL", "C.UTF-8".to_owned()), ("LANGUAGE", language.to_owned())];
         let settings = "lc_messages = 'C.UTF-8'\n".to_owned();
-        Self::start_as(Setup { variables, settings, ..Setup::by(programs()) })
+        Self::start_as(ClusterSetup { variables, settings, ..ClusterSetup::by(programs()) })
     }
 
     /// The content of its log.
@@ -74,7 +74,7 @@ impl Cluster {
     /// certificate for `names`.
     pub fn start_encrypted(authority: &Authority, names: &[&str], port: u16) -> Self {
         let settings = format!("listen_addresses = '127.0.0.1'\nport = {port}\nssl = on\n");
-        let cluster = Self::make(Setup { settings, ..Setup::by(programs()) });
+        let cluster = Self::make(ClusterSetup { settings, ..ClusterSetup::by(programs()) });
         let [certificate, key] = ["server.crt", "server.key"].map(|name| cluster.data().join(name));
         authority.write_server(names, &certificate, &key);
         for file in [&certificate, &key] {
@@ -88,7 +88,7 @@ impl Cluster {
     }
 
     /// Creates a cluster without starting it.
-    pub fn make(setup: Setup) -> Self {
+    pub fn make(setup: ClusterSetup) -> Self {
         let cluster = Self::empty(setup);
         let sync: &[&str] = if cluster.setup.is_durable { &[] } else { &["--no-sync"] };
         let made = ["-U", "innkeeper", "--auth=trust", "-E", "UTF8", "--locale=C"];
@@ -99,7 +99,7 @@ impl Cluster {
 
     /// Creates the directory for a cluster without its data. Fill the data directory, then call
     /// [`configure`](Self::configure).
-    pub fn empty(setup: Setup) -> Self {
+    pub fn empty(setup: ClusterSetup) -> Self {
         let directory = TempDir::with_prefix("ik").expect("a temporary directory");
         if is_root() {
             run(Command::new("chown").arg("nobody").arg(directory.path()));

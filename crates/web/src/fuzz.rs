@@ -4,7 +4,7 @@
 use actix_web::web::Query;
 
 use crate::api::declared::DeclaredDocument;
-use crate::api::reading::{self, Asked};
+use crate::api::reading::{self, ReadQuery};
 use crate::api::reservations::{LISTED_BY, read_cursor, write_cursor};
 use crate::pages::status_query::StatusQuery;
 
@@ -14,7 +14,7 @@ pub fn cursor(text: &str) {
         let written = write_cursor(&cursor).unwrap_or_default();
         assert_eq!(read_cursor(&written).ok(), Some(cursor));
     }
-    if let Ok(asked) = Asked::of_query(text, &LISTED_BY) {
+    if let Ok(asked) = ReadQuery::of_query(text, &LISTED_BY) {
         drop((asked.limit(), asked.text("cursor").map(read_cursor)));
     }
     let Ok(query) = Query::<StatusQuery>::from_query(text) else { return };

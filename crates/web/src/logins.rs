@@ -10,7 +10,7 @@ use actix_web::HttpRequest;
 use actix_web::web::{self, Data};
 use chrono::TimeDelta;
 use innkeeper_core::Time;
-use innkeeper_core::guesses::{Count, network_of};
+use innkeeper_core::guesses::{GuessCount, network_of};
 use innkeeper_core::names::one_line;
 use innkeeper_core::password::LONGEST;
 use innkeeper_http::ApiError;
@@ -20,7 +20,7 @@ use innkeeper_logging::Seldom;
 use innkeeper_store::{StoreError, User};
 
 use crate::AppState;
-use crate::refused_logins::{Whom, Why};
+use crate::refused_logins::{RefusalReason, RefusedAccount};
 
 /// What a name and a password turned out to be.
 pub(crate) enum LoginVerdict {
@@ -50,7 +50,7 @@ struct Question {
 struct Asked {
     user: Option<(User, Option<String>)>,
     is_known_device: bool,
-    counts: Vec<Count>,
+    counts: Vec<GuessCount>,
 }
 
 /// Compares, unless there were too many wrong ones lately. A wrong name takes as long as a wrong password.
@@ -74,10 +74,10 @@ pub(crate) async fn check(
     let (asked, wait) = on_thread(app_state, move |app_state, now| whom(app_state, asked, now)).await?;
     let user = asked.user.as_ref().map(|(user, _)| user.name.clone());
     let (verdict, why) = match look(app_state, &network, asked, wait, given).await? {
-        LoginVerdict::Wrong => (LoginVerdict::Wrong, Why::Wrong),
-        LoginVerdict::TooSoon(wait) => (LoginVerdict::TooSoon(wait), Why::TooSoon),
-        LoginVerdict::Crowded => (LoginVerdict::Crowded, Why::Crowded),
-        LoginVerdict::Unconfirmed => (LoginVerdict::Unconfirmed, Why::Unconfirmed),
+        LoginVerdict::Wrong => (LoginVerdict::Wrong, RefusalReason::Wrong),
+        LoginVerdict::TooSoon(wait) => (LoginVerdict::TooSoon(wait), RefusalReason::TooSoon),
+        LoginVerdict::Crowded => (LoginVerdict::Crowded, RefusalReason::Crowded),
+        LoginVerdict::Unconfirmed => (LoginVerdict::Unconfirmed, RefusalReason::Unconfirmed),
         right @ LoginVerdict::Right { .. } => return Ok(right),
     };
     refused(app_state, source, user, why).await;
@@ -85,10 +85,10 @@ pub(crate) async fn check(
 }
 
 /// Says in both logs that somebody was refused: `user` where there is one of the name.
-pub(crate) async fn refused(app_state: &AppState, source: &str, user: Option<String>, why: Why) {
+pub(crate) async fn refused(app_state: &AppState, source: &str, user: Option<String>, why: RefusalReason) {
     static REFUSED: Seldom = Seldom::new();
     REFUSED.warn(format_args!("a login is refused, from {source}: {}", why.as_str()));
-    let whom = user.map_or(Whom::Unknown, Whom::User);
+    let whom = user.map_or(RefusedAccount::Unknown, RefusedAccount::User);
     app_state.refused_logins.note(&app_state.store, source, whom, why, app_state.clock.now()).await;
 }
 
@@ -113,9 +113,9 @@ fn whom(
     let hash = user.as_ref().and_then(|(user, hash)| Some((user.id, hash.as_ref()?)));
     let device = hash.and_then(|(id, hash)| known_device(&devices, id, hash, now));
     let counts = match &device {
-        Some(device) => Count::of_device(device),
+        Some(device) => GuessCount::of_device(device),
         // Hashed: people type their password into the wrong field.
-        None => Count::of_stranger(&keys::hash(&name), &network),
+        None => GuessCount::of_stranger(&keys::hash(&name), &network),
     };
     let wait = app_state.store.wait_for(&counts, now)?;
     Ok((Asked { user, is_known_device: device.is_some(), counts }, wait))

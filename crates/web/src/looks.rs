@@ -9,7 +9,7 @@ use std::time::Duration;
 use innkeeper_core::{Clock, Time};
 use innkeeper_node::heartbeat::progress::{PROBE, Progress};
 use innkeeper_node::{Shutdown, SupervisedThread};
-use innkeeper_store::{Cursor, Filter, Store, StoreError};
+use innkeeper_store::{Filter, ListCursor, Store, StoreError};
 
 /// How often it is asked whether a look is needed.
 const EVERY: Duration = Duration::from_secs(1);
@@ -43,7 +43,7 @@ pub(crate) fn start(
 
 /// Reads what the first page shows. A row that cannot be read is left out there, and here.
 fn look(store: &Store, now: Time) -> Result<(), StoreError> {
-    let page = store.page(&Filter::default(), &Cursor::worst(), 1, now)?;
+    let page = store.page(&Filter::default(), &ListCursor::worst(), 1, now)?;
     let ids: Vec<i64> = page.listed.iter().map(|one| one.reservation.id).collect();
     store.undelivered(&ids, now)?;
     store.open_counts()?;

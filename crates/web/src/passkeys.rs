@@ -37,14 +37,14 @@ pub(crate) struct Challenge {
 
 /// A passkey that a browser has just made.
 #[derive(Debug)]
-pub(crate) struct Made {
+pub(crate) struct PasskeyRegistration {
     pub credential_id: String,
     pub credential: String,
 }
 
 /// A passkey that has just signed.
 #[derive(Debug)]
-pub(crate) struct Signed<'p> {
+pub(crate) struct PasskeyAssertion<'p> {
     pub passkey: &'p Passkey,
     /// What is known of it from now on.
     pub credential: String,
@@ -127,7 +127,11 @@ impl RelyingParty {
     ///
     /// # Errors
     /// A fault, or why it is not believed.
-    pub fn finish_adding(&self, state: &str, answer: &str) -> Result<Result<Made, PasskeyRefusal>, Fault> {
+    pub fn finish_adding(
+        &self,
+        state: &str,
+        answer: &str,
+    ) -> Result<Result<PasskeyRegistration, PasskeyRefusal>, Fault> {
         let state: SecurityKeyRegistration = serde_json::from_str(state)?;
         let made = parse::<RegisterPublicKeyCredential>(answer).and_then(|answer| {
             self.webauthn.finish_securitykey_registration(&answer, &state).map_err(PasskeyRefusal::Wrong)
@@ -136,7 +140,7 @@ impl RelyingParty {
             Ok(key) => key,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        Ok(Ok(Made {
+        Ok(Ok(PasskeyRegistration {
             credential_id: URL_SAFE_NO_PAD.encode(key.cred_id()),
             credential: serde_json::to_string(&key)?,
         }))
@@ -166,7 +170,7 @@ impl RelyingParty {
         state: &str,
         answer: &str,
         passkeys: &'p [Passkey],
-    ) -> Result<Result<Signed<'p>, PasskeyRefusal>, Fault> {
+    ) -> Result<Result<PasskeyAssertion<'p>, PasskeyRefusal>, Fault> {
         let state: SecurityKeyAuthentication = serde_json::from_str(state)?;
         let answer = match parse::<PublicKeyCredential>(answer) {
             Ok(answer) => answer,
@@ -190,7 +194,7 @@ impl RelyingParty {
         let mut key: SecurityKey = serde_json::from_str(&passkey.credential)?;
         key.update_credential(&result);
         let credential = serde_json::to_string(&key)?;
-        Ok(Ok(Signed { passkey, credential, sign_count: result.counter() }))
+        Ok(Ok(PasskeyAssertion { passkey, credential, sign_count: result.counter() }))
     }
 }
 

@@ -28,7 +28,7 @@ const OTHERS: &str = "many addresses";
 
 /// Why a login was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, VariantArray)]
-pub(crate) enum Why {
+pub(crate) enum RefusalReason {
     /// A wrong name or password.
     Wrong,
     /// Too many wrong ones before it.
@@ -61,7 +61,7 @@ pub(crate) enum Why {
     NoName,
 }
 
-impl Why {
+impl RefusalReason {
     /// The words for it.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -86,7 +86,7 @@ impl Why {
 
 /// Who was refused.
 #[derive(Debug, Clone)]
-pub(crate) enum Whom {
+pub(crate) enum RefusedAccount {
     /// This user, by the name that was typed or that a provider says.
     User(String),
     /// A name that nobody has.
@@ -127,7 +127,7 @@ struct RefusedLogin {
     has_more_names: bool,
     has_unknown_name: bool,
     has_somebody: bool,
-    counts: [u64; Why::VARIANTS.len()],
+    counts: [u64; RefusalReason::VARIANTS.len()],
     at: Time,
     /// What is counted is not written.
     is_new: bool,
@@ -135,7 +135,14 @@ struct RefusedLogin {
 
 impl RefusedLogins {
     /// Writes down that one was refused.
-    pub async fn note(&self, store: &Store, source: &str, whom: Whom, why: Why, now: Time) {
+    pub async fn note(
+        &self,
+        store: &Store,
+        source: &str,
+        whom: RefusedAccount,
+        why: RefusalReason,
+        now: Time,
+    ) {
         let is_at_once = {
             let mut book = lock(&self.book);
             book.count(source, whom, why, now);
@@ -220,7 +227,7 @@ fn write(book: &Mutex<Book>, writing: &Mutex<()>, store: &Store) -> Result<(), U
 }
 
 impl Book {
-    fn count(&mut self, source: &str, whom: Whom, why: Why, now: Time) {
+    fn count(&mut self, source: &str, whom: RefusedAccount, why: RefusalReason, now: Time) {
         let minute = now.timestamp_millis().div_euclid(MINUTE_MS);
         if minute != self.minute {
             self.minute = minute;
@@ -241,11 +248,11 @@ impl Book {
             entry.source = network;
         }
         match whom {
-            Whom::Unknown => entry.has_unknown_name = true,
-            Whom::Somebody => entry.has_somebody = true,
-            Whom::User(name) if entry.names.contains(&name) => {}
-            Whom::User(name) if entry.names.len() < NAMES => entry.names.push(name),
-            Whom::User(_) => entry.has_more_names = true,
+            RefusedAccount::Unknown => entry.has_unknown_name = true,
+            RefusedAccount::Somebody => entry.has_somebody = true,
+            RefusedAccount::User(name) if entry.names.contains(&name) => {}
+            RefusedAccount::User(name) if entry.names.len() < NAMES => entry.names.push(name),
+            RefusedAccount::User(_) => entry.has_more_names = true,
         }
         if let Some(count) = entry.counts.get_mut(why as usize) {
             *count += 1;
@@ -325,7 +332,7 @@ impl RefusedLogin {
     }
 
     fn detail(&self) -> String {
-        let counted = Why::VARIANTS.iter().zip(self.counts).filter(|(_, count)| *count > 0);
+        let counted = RefusalReason::VARIANTS.iter().zip(self.counts).filter(|(_, count)| *count > 0);
         let lines: Vec<String> = counted.map(|(why, count)| format!("{}: {count}", why.as_str())).collect();
         lines.join("\n")
     }
@@ -354,16 +361,16 @@ mod tests {
     #[test]
     fn one_network_has_one_entry_a_minute() {
         let mut book = Book::default();
-        book.count("2001:db8::1", Whom::User("ada".to_owned()), Why::Wrong, at(0));
+        book.count("2001:db8::1", RefusedAccount::User("ada".to_owned()), RefusalReason::Wrong, at(0));
         assert_eq!(
             unwritten(&mut book),
             [("2001:db8::1".to_owned(), "user ada".to_owned(), "a wrong name or password: 1".to_owned())]
         );
-        book.count("2001:db8::2", Whom::Unknown, Why::Wrong, at(1));
-        book.count("2001:db8::2", Whom::Unknown, Why::TooSoon, at(59));
+        book.count("2001:db8::2", RefusedAccount::Unknown, RefusalReason::Wrong, at(1));
+        book.count("2001:db8::2", RefusedAccount::Unknown, RefusalReason::TooSoon, at(59));
         let counted = "a wrong name or password: 2\ntoo soon after wrong ones: 1".to_owned();
         let whom = "user ada, a name that nobody has".to_owned();
-        book.count("2001:db8::1", Whom::Unknown, Why::Crowded, at(60));
+        book.count("2001:db8::1", RefusedAccount::Unknown, RefusalReason::Crowded, at(60));
         assert_eq!(
             unwritten(&mut book),
             [
@@ -383,7 +390,7 @@ mod tests {
         let (mut book, begun) = (Book::default(), Instant::now());
         for n in 0..10_000_u32 {
             let source = std::net::Ipv4Addr::from_bits(n).to_string();
-            book.count(&source, Whom::User(format!("user{n}")), Why::Wrong, at(1));
+            book.count(&source, RefusedAccount::User(format!("user{n}")), RefusalReason::Wrong, at(1));
         }
         let entries = unwritten(&mut book);
         assert_eq!(entries.len(), NETWORKS + 1);
@@ -397,16 +404,16 @@ mod tests {
     #[test]
     fn what_could_not_be_written_is_written_later_and_once() {
         let mut book = Book::default();
-        book.count("10.0.0.5", Whom::Unknown, Why::Wrong, at(0));
+        book.count("10.0.0.5", RefusedAccount::Unknown, RefusalReason::Wrong, at(0));
         let entry = book.take_unwritten().remove(0);
         // The minute ends while it is tried, and something else is counted.
-        book.count("10.0.0.6", Whom::Unknown, Why::Wrong, at(61));
+        book.count("10.0.0.6", RefusedAccount::Unknown, RefusalReason::Wrong, at(61));
         book.put_back(entry);
         let mut again = book.take_unwritten();
         assert_eq!(again.len(), 2);
         let first = again.remove(0);
         book.mark_written(&first, Some(7));
-        book.count("10.0.0.6", Whom::Unknown, Why::Wrong, at(62));
+        book.count("10.0.0.6", RefusedAccount::Unknown, RefusalReason::Wrong, at(62));
         let second = book.take_unwritten().remove(0);
         assert_eq!((second.id, second.counts[0]), (None, 2));
     }

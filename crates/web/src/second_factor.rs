@@ -7,7 +7,7 @@ use actix_web::HttpRequest;
 use actix_web::web::Data;
 use chrono::TimeDelta;
 use innkeeper_core::Time;
-use innkeeper_core::guesses::{Count, network_of};
+use innkeeper_core::guesses::{GuessCount, network_of};
 use innkeeper_core::second_factor::Factor;
 use innkeeper_http::ApiError;
 use innkeeper_http::keys::{device, recovery, totp};
@@ -19,7 +19,7 @@ use crate::AppState;
 use crate::logins::{on_thread, refused};
 #[cfg(feature = "passkeys")]
 use crate::passkeys::PasskeyRefusal;
-use crate::refused_logins::Why;
+use crate::refused_logins::RefusalReason;
 
 /// What a code turned out to be.
 pub(crate) enum FactorCheck {
@@ -47,7 +47,7 @@ pub(crate) async fn check(
         let wrong = || "The code is wrong, or was used before. Wait for the next one.".to_owned();
         Ok(used(app_state, store, &asked, &given, now)?.ok_or_else(wrong))
     };
-    counted(app_state, request, source, user, Why::WrongCode, look).await
+    counted(app_state, request, source, user, RefusalReason::WrongCode, look).await
 }
 
 /// Looks at what a passkey signed in a ceremony of this session or login (as its hash), and keeps that it was used.
@@ -75,7 +75,7 @@ pub(crate) async fn check_passkey(
             format!("The passkey is refused: {why}. Try it again, or give a code or a recovery code instead.")
         }))
     };
-    counted(app_state, request, source, user, Why::WrongPasskey, look).await
+    counted(app_state, request, source, user, RefusalReason::WrongPasskey, look).await
 }
 
 /// Whether a passkey of this user has signed, or why that is not believed.
@@ -117,7 +117,7 @@ pub(crate) async fn counted(
     request: &HttpRequest,
     source: &str,
     user: &User,
-    wrong: Why,
+    wrong: RefusalReason,
     look: impl FnOnce(&AppState, &ActingStore, Time) -> Result<Result<Factor, String>, StoreError>
     + Send
     + 'static,
@@ -129,8 +129,8 @@ pub(crate) async fn counted(
         // Whoever had the password before there was a factor may have had many browsers known.
         let device = hash.and_then(|hash| factor_device(&devices, asked.id, &hash, now));
         let counts = match device {
-            Some(device) => Count::of_devices_codes(&device),
-            None => Count::of_strangers_codes(asked.id, &network_of(&from)),
+            Some(device) => GuessCount::of_devices_codes(&device),
+            None => GuessCount::of_strangers_codes(asked.id, &network_of(&from)),
         };
         if let Some(wait) = app_state.store.count_guess(&counts, now)? {
             return Ok(FactorCheck::TooSoon(wait));
@@ -147,7 +147,9 @@ pub(crate) async fn counted(
     match shown {
         FactorCheck::Right(_) => {}
         FactorCheck::Wrong(_) => refused(app_state, source, Some(user.name.clone()), wrong).await,
-        FactorCheck::TooSoon(_) => refused(app_state, source, Some(user.name.clone()), Why::TooSoon).await,
+        FactorCheck::TooSoon(_) => {
+            refused(app_state, source, Some(user.name.clone()), RefusalReason::TooSoon).await
+        }
     }
     Ok(shown)
 }

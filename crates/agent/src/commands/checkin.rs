@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 use structopt::StructOpt;
 use uuid::Uuid;
 
-use super::{Desk, Failure, PATIENCE, exit, say};
+use super::{CommandContext, Failure, PATIENCE, exit, say};
 use crate::api::{Api, ApiTrouble};
 use crate::clock::Stamp;
-use crate::config::{self, Loaded, Overrides};
+use crate::config::{self, LoadedConfig, Overrides};
 use crate::figures;
 use crate::logbook;
 use crate::report::{Names, ReportKind, SpooledReport};
-use crate::sender::{ReportOutcome, ReportSender, deliver};
+use crate::sender::{ReportSender, SendResult, deliver};
 use crate::spool::{Destination, Spool, SpoolEntry};
 use crate::state::StateDirectory;
 
@@ -114,8 +114,8 @@ impl Options {
 }
 
 /// Puts the entry into the spool and sends what waits there. If the spool cannot be used, sends the entry directly.
-fn unattended(entry: SpoolEntry, loaded: Loaded) -> Result<u8, String> {
-    let Loaded { config, problems, .. } = loaded;
+fn unattended(entry: SpoolEntry, loaded: LoadedConfig) -> Result<u8, String> {
+    let LoadedConfig { config, problems, .. } = loaded;
     let state = StateDirectory::open(config.state.as_deref());
     logbook::open(state.as_ref().ok());
     problems.iter().for_each(logbook::note);
@@ -144,7 +144,7 @@ fn unattended(entry: SpoolEntry, loaded: Loaded) -> Result<u8, String> {
             let reports: Vec<&SpooledReport> = entry.reports.iter().collect();
             let delivered = deliver(&api, &entry.destination, &reports, PATIENCE);
             let delivered = delivered.map_err(|trouble| trouble.to_string())?;
-            match delivered.outcomes.iter().find_map(ReportOutcome::problem) {
+            match delivered.outcomes.iter().find_map(SendResult::problem) {
                 Some(problem) => Err(problem.to_owned()),
                 None => Ok(0),
             }
@@ -153,13 +153,13 @@ fn unattended(entry: SpoolEntry, loaded: Loaded) -> Result<u8, String> {
     }
 }
 
-pub(super) fn run(desk: &Desk, options: Options) -> Result<u8, Failure> {
+pub(super) fn run(desk: &CommandContext, options: Options) -> Result<u8, Failure> {
     let names = Names::parse(&options.name)?;
     let report = options.report()?;
     let destination = Destination::Server(None);
     match deliver(&desk.api, &destination, &[&report], PATIENCE) {
         Ok(delivered) => match delivered.outcomes.into_iter().next() {
-            Some(ReportOutcome::Done) => {
+            Some(SendResult::Done) => {
                 let what = match report.kind {
                     ReportKind::Success => "has checked in",
                     ReportKind::Fail => "has failed: it is recorded",
@@ -169,10 +169,8 @@ pub(super) fn run(desk: &Desk, options: Options) -> Result<u8, Failure> {
                 say(&format!("{names} {what}"));
                 Ok(0)
             }
-            Some(ReportOutcome::GivenUp(problem) | ReportOutcome::Refused(problem)) => {
-                Err(Failure::Wrong(problem))
-            }
-            Some(ReportOutcome::Unknown) | None => Err(Failure::Unknown(names)),
+            Some(SendResult::GivenUp(problem) | SendResult::Refused(problem)) => Err(Failure::Wrong(problem)),
+            Some(SendResult::Unknown) | None => Err(Failure::Unknown(names)),
         },
         Err(
             trouble
@@ -190,7 +188,7 @@ fn standard_input() -> Result<String, Failure> {
 }
 
 /// Puts the check-in into the spool. It is sent later and keeps the time at which it happened.
-fn keep(desk: &Desk, entry: SpoolEntry, trouble: &ApiTrouble) -> Result<u8, Failure> {
+fn keep(desk: &CommandContext, entry: SpoolEntry, trouble: &ApiTrouble) -> Result<u8, Failure> {
     let kept = StateDirectory::open(desk.config.state.as_deref()).and_then(|state| {
         let spool = Spool::open(&state, desk.config.spool)?;
         spool.add(Uuid::new_v4(), &entry).map_err(|error| error.to_string())

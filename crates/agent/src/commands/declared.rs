@@ -6,7 +6,7 @@ use serde_json::Value;
 use structopt::StructOpt;
 use ureq::http::Method;
 
-use super::{Desk, Failure, PATIENCE, exit, say, say_json, table};
+use super::{CommandContext, Failure, PATIENCE, exit, say, say_json, table};
 use crate::api::Call;
 
 /// Largest file that is read, in bytes.
@@ -51,7 +51,7 @@ pub struct ExportOptions {
     json: bool,
 }
 
-pub(super) fn apply(desk: &Desk, options: ApplyOptions) -> Result<u8, Failure> {
+pub(super) fn apply(desk: &CommandContext, options: ApplyOptions) -> Result<u8, Failure> {
     let text = read(&options.file)?;
     let kind = if text.trim_start().starts_with('{') { JSON } else { TOML };
     let mut query = Vec::new();
@@ -103,7 +103,7 @@ fn described(applied: &Value, is_dry_run: bool) -> String {
     lines.join("\n")
 }
 
-pub(super) fn export(desk: &Desk, options: ExportOptions) -> Result<u8, Failure> {
+pub(super) fn export(desk: &CommandContext, options: ExportOptions) -> Result<u8, Failure> {
     let query = options.app.as_deref().map(|app| ("app", app)).into_iter().collect();
     let accept = if options.json { JSON } else { TOML };
     let text = desk.api.call(Call { query, accept, ..Call::new(Method::GET, "/api/v1/export") }, PATIENCE)?;

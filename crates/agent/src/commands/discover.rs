@@ -6,12 +6,12 @@ use innkeeper_core::{Clock as _, SystemClock};
 use serde_json::{Value, json};
 use structopt::StructOpt;
 
-use super::{Desk, Failure, PATIENCE, exit, say, say_json};
+use super::{CommandContext, Failure, PATIENCE, exit, say, say_json};
 use crate::config::{self, Overrides};
 use crate::discover::plan::{DiscoverPlan, LeftAlone, PlanOptions};
-use crate::discover::record::Record;
+use crate::discover::record::DiscoverRecord;
 use crate::discover::{Inventory, SearchOptions, apply, find, table, undo};
-use crate::exec::terms::Told;
+use crate::exec::terms::ExecSpec;
 use crate::sender::reserve;
 use crate::state::StateDirectory;
 
@@ -61,10 +61,10 @@ pub struct Options {
     json: bool,
 }
 
-pub(super) fn run(desk: &Desk, options: &Options, overrides: &Overrides) -> Result<u8, Failure> {
+pub(super) fn run(desk: &CommandContext, options: &Options, overrides: &Overrides) -> Result<u8, Failure> {
     let state = StateDirectory::open(desk.config.state.as_deref())?;
     let directory = state.within("discover")?;
-    let (root, search) = searched(options, Record::read(&directory)?);
+    let (root, search) = searched(options, DiscoverRecord::read(&directory)?);
     let found = find(&root, &search);
     if options.undo {
         let outcomes = undo::undo(&found, &directory, &search)?;
@@ -111,7 +111,7 @@ pub(super) fn run(desk: &Desk, options: &Options, overrides: &Overrides) -> Resu
     Ok(0)
 }
 
-fn searched(options: &Options, record: Record) -> (PathBuf, SearchOptions) {
+fn searched(options: &Options, record: DiscoverRecord) -> (PathBuf, SearchOptions) {
     let now = SystemClock.now();
     let (root, usual) = match &options.root {
         Some(root) => (root.clone(), SearchOptions::of_files(now)),
@@ -142,7 +142,7 @@ fn refused(found: &Inventory, refused: &[LeftAlone]) {
 
 /// Makes the reservations of all entries that will report, and updates schedules that have changed.
 fn make_reservations(
-    desk: &Desk,
+    desk: &CommandContext,
     state: &StateDirectory,
     found: &Inventory,
     plan: &DiscoverPlan,
@@ -150,10 +150,10 @@ fn make_reservations(
     let server = desk.config.server.as_ref().map(url::Url::as_str);
     for terms in found.reservations(plan) {
         let body = terms.body();
-        let told = Told::of(state, server, &body);
-        if !told.as_ref().is_some_and(Told::is_known) {
+        let told = ExecSpec::of(state, server, &body);
+        if !told.as_ref().is_some_and(ExecSpec::is_known) {
             reserve(&desk.api, None, &body, PATIENCE)?;
-            told.iter().for_each(Told::note);
+            told.iter().for_each(ExecSpec::note);
         }
     }
     Ok(())

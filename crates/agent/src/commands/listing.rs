@@ -3,7 +3,7 @@
 use serde_json::Value;
 use structopt::StructOpt;
 
-use super::{Desk, Failure, say, say_json, table};
+use super::{CommandContext, Failure, say, say_json, table};
 
 // See `exec::options::Options`.
 #[allow(missing_docs)]
@@ -34,7 +34,7 @@ pub struct Options {
     json: bool,
 }
 
-pub(super) fn run(desk: &Desk, options: Options) -> Result<u8, Failure> {
+pub(super) fn run(desk: &CommandContext, options: Options) -> Result<u8, Failure> {
     // The first column of the table shows `APP/COMPONENT`, so that form is accepted here, too.
     let (app, text) = match options.text.as_deref().and_then(|text| text.split_once('/')) {
         Some((app, text)) if options.app.is_none() => (Some(app.to_owned()), Some(text.to_owned())),

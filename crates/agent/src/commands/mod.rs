@@ -19,7 +19,7 @@ use structopt::StructOpt;
 use ureq::http::Method;
 
 use crate::api::{Api, ApiTrouble, Call};
-use crate::config::{self, Config, Loaded, Overrides};
+use crate::config::{self, Config, LoadedConfig, Overrides};
 use crate::report::Names;
 
 /// Timeout of a request.
@@ -116,7 +116,7 @@ impl std::fmt::Display for Failure {
 }
 
 /// The configuration and the client that every command uses.
-pub(crate) struct Desk {
+pub(crate) struct CommandContext {
     api: Api,
     config: Config,
 }
@@ -146,18 +146,18 @@ pub fn run(command: Command, overrides: &Overrides) -> u8 {
 
 /// Loads the configuration. A person runs these commands and can fix the configuration, so any problem is an error. A
 /// file that cannot be accessed is only reported if another file is used.
-fn desk(overrides: &Overrides) -> Result<Desk, String> {
-    let Loaded { config, problems, is_only_passed_over, .. } = config::load(overrides);
+fn desk(overrides: &Overrides) -> Result<CommandContext, String> {
+    let LoadedConfig { config, problems, is_only_passed_over, .. } = config::load(overrides);
     for problem in &problems {
         if !is_only_passed_over {
             return Err(problem.to_string());
         }
         let _ = writeln!(std::io::stderr(), "innkeeper-agent: warning: {problem}; it is passed over");
     }
-    Ok(Desk { api: Api::new(&config)?, config })
+    Ok(CommandContext { api: Api::new(&config)?, config })
 }
 
-impl Desk {
+impl CommandContext {
     /// The reservation with these names, as the API returns it.
     fn find(&self, names: &Names) -> Result<Value, Failure> {
         let (app, component) = (names.app.as_str(), names.component.as_str());

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use structopt::StructOpt;
 use ureq::http::Method;
 
-use super::{Desk, Failure, PATIENCE, exit, say, say_json, table};
+use super::{CommandContext, Failure, PATIENCE, exit, say, say_json, table};
 use crate::api::{ApiTrouble, Call};
 use crate::report::Names;
 
@@ -62,7 +62,7 @@ pub struct SnoozeOptions {
     skip: bool,
 }
 
-pub(super) fn show(desk: &Desk, options: ShowOptions) -> Result<u8, Failure> {
+pub(super) fn show(desk: &CommandContext, options: ShowOptions) -> Result<u8, Failure> {
     let names = Names::parse(&options.name)?;
     let until = match &options.timeout {
         None => None,
@@ -99,7 +99,7 @@ struct Measured {
 
 impl Measured {
     /// Asks the server for the figures. An error leaves them out, because the rest of the output does not need them.
-    fn of(desk: &Desk, one: &Value) -> Self {
+    fn of(desk: &CommandContext, one: &Value) -> Self {
         let clauses = Self { last: String::new(), expects: table::text(&one["expect"]) };
         let Some(id) = one["id"].as_i64() else { return clauses };
         let path = format!("/api/v1/reservations/{id}/figures");
@@ -138,7 +138,7 @@ fn each_clause(clauses: &Value) -> String {
 }
 
 /// The figures of the latest check-in that carried any.
-fn of_history(desk: &Desk, id: i64) -> String {
+fn of_history(desk: &CommandContext, id: i64) -> String {
     let path = format!("/api/v1/reservations/{id}/check-ins");
     let call = Call { query: vec![("limit", "20")], ..Call::new(Method::GET, &path) };
     let history = desk.api.call_json(call, PATIENCE).unwrap_or_default();
@@ -188,7 +188,7 @@ fn described(one: &Value, measured: &Measured) -> String {
     said.join("\n")
 }
 
-pub(super) fn snooze(desk: &Desk, options: SnoozeOptions) -> Result<u8, Failure> {
+pub(super) fn snooze(desk: &CommandContext, options: SnoozeOptions) -> Result<u8, Failure> {
     let names = Names::parse(&options.name)?;
     duration::parse("DURATION", &options.duration).map_err(|invalid| invalid.to_string())?;
     let mode = if options.skip { "skip" } else { "quiet" };
@@ -200,7 +200,7 @@ pub(super) fn snooze(desk: &Desk, options: SnoozeOptions) -> Result<u8, Failure>
     Ok(0)
 }
 
-pub(super) fn resume(desk: &Desk, options: NameOptions) -> Result<u8, Failure> {
+pub(super) fn resume(desk: &CommandContext, options: NameOptions) -> Result<u8, Failure> {
     let names = Names::parse(&options.name)?;
     let path = path_of(desk, &names, "/resume")?;
     desk.api.call_json(Call::new(Method::POST, &path), PATIENCE)?;
@@ -208,7 +208,7 @@ pub(super) fn resume(desk: &Desk, options: NameOptions) -> Result<u8, Failure> {
     Ok(0)
 }
 
-pub(super) fn check_out(desk: &Desk, options: NameOptions) -> Result<u8, Failure> {
+pub(super) fn check_out(desk: &CommandContext, options: NameOptions) -> Result<u8, Failure> {
     let names = Names::parse(&options.name)?;
     let path = path_of(desk, &names, "")?;
     desk.api.call(Call::new(Method::DELETE, &path), PATIENCE)?;
@@ -216,7 +216,7 @@ pub(super) fn check_out(desk: &Desk, options: NameOptions) -> Result<u8, Failure
     Ok(0)
 }
 
-fn path_of(desk: &Desk, names: &Names, part: &str) -> Result<String, Failure> {
+fn path_of(desk: &CommandContext, names: &Names, part: &str) -> Result<String, Failure> {
     let one = desk.find(names)?;
     let id = one["id"].as_i64().ok_or_else(|| "the answer has no id".to_owned())?;
     Ok(format!("/api/v1/reservations/{id}{part}"))

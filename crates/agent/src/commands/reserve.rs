@@ -5,7 +5,7 @@ use innkeeper_core::reminders::Reminders;
 use serde_json::{Value, json};
 use structopt::StructOpt;
 
-use super::{Desk, Failure, PATIENCE, exit, say};
+use super::{CommandContext, Failure, PATIENCE, exit, say};
 use crate::api::ApiTrouble;
 use crate::report::Names;
 use crate::sender::reserve;
@@ -89,7 +89,7 @@ pub struct Options {
     notify_recovery: Option<bool>,
 }
 
-pub(super) fn run(desk: &Desk, options: &Options) -> Result<u8, Failure> {
+pub(super) fn run(desk: &CommandContext, options: &Options) -> Result<u8, Failure> {
     let names = Names::parse(&options.name)?;
     let terms = terms(&names, options)?;
     match reserve(&desk.api, None, &terms, PATIENCE) {

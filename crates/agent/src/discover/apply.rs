@@ -14,7 +14,7 @@ use serde::Serialize;
 use super::files::{Ownership, read_bounded, replace};
 use super::machine::SearchOptions;
 use super::plan::{DiscoverPlan, FileChange};
-use super::record::{Changed, Record, digest};
+use super::record::{DiscoverRecord, RecordedChange, digest};
 use super::source::{WrapTarget, header, listed, spool_file};
 use super::{Inventory, naming};
 use crate::state::try_lock;
@@ -52,7 +52,7 @@ pub fn apply(
     options: &SearchOptions,
 ) -> Result<Vec<ApplyOutcome>, String> {
     let _lock = locked(directory)?;
-    let mut record = Record::read(directory)?;
+    let mut record = DiscoverRecord::read(directory)?;
     record.note_names(found, plan);
     // The names are stored before any change, which also proves that the record can be written.
     record.write(directory)?;
@@ -102,7 +102,7 @@ pub(super) fn reloaded(options: &SearchOptions) -> Option<ApplyOutcome> {
 
 fn one(
     change: &FileChange,
-    record: &mut Record,
+    record: &mut DiscoverRecord,
     directory: &Path,
     found: &Inventory,
     options: &SearchOptions,
@@ -116,7 +116,7 @@ fn one(
     let noted_before = record.of(&change.target).cloned();
     // The record comes first: a change that is not recorded could not be undone byte for byte.
     record.changed.retain(|changed| changed.target != change.target);
-    record.changed.push(Changed {
+    record.changed.push(RecordedChange {
         target: change.target.clone(),
         at: options.now.to_rfc3339_opts(SecondsFormat::Secs, true),
         backup: backup.clone(),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::environment::setting;
-use super::fields::{Cursor, Times};
+use super::fields::{FieldCursor, Times};
 use super::machine::Cron;
 
 /// The kind of a table, which determines whether its lines name a user.
@@ -136,12 +136,12 @@ fn job(
     cron: Cron,
     knows_user: &dyn Fn(&str) -> bool,
 ) -> Result<Option<Parsed>, String> {
-    let mut cursor = Cursor::new(line, first);
+    let mut cursor = FieldCursor::new(line, first);
     if cron == Cron::Cronie && line[first] == b'-' {
         if matches!(form, CrontabForm::User { is_root: false, .. }) {
             return Err("only root's lines may begin with -".to_owned());
         }
-        cursor = Cursor::new(line, first + 1);
+        cursor = FieldCursor::new(line, first + 1);
     }
     let rhythm = if line.get(cursor.at()) == Some(&b'@') {
         let word = cursor.word();
@@ -156,7 +156,7 @@ fn job(
     } else {
         Rhythm::Times(Box::new(Times::read(&mut cursor, cron)?))
     };
-    let is_star = |cursor: &Cursor<'_>| line.get(cursor.at()) == Some(&b'*');
+    let is_star = |cursor: &FieldCursor<'_>| line.get(cursor.at()) == Some(&b'*');
     let mut blanks = cursor.at();
     let user = match form {
         _ if is_star(&cursor) => return Err("a sixth field begins with *; cron has five".to_owned()),

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use super::command;
 use super::files::read_bounded;
-use super::machine::Machine;
+use super::machine::SearchedMachine;
 
 /// First line of the drop-in.
 const HEAD: &str = "# Made by innkeeper-agent discover, which takes it away again with --undo.";
@@ -54,7 +54,7 @@ pub fn text(agent: &Path, app: &str, component: &str) -> Result<String, String> 
 }
 
 /// The reservation of a service that has the drop-in.
-pub fn names(machine: &Machine, service: &str) -> Option<(String, String)> {
+pub fn names(machine: &SearchedMachine, service: &str) -> Option<(String, String)> {
     let text = read_bounded(&path(&machine.root, service)).ok()?;
     names_in(&String::from_utf8_lossy(&text))
 }

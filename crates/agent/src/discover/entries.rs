@@ -7,7 +7,7 @@ use innkeeper_core::schedule::Schedule;
 
 use super::command::{self, WatchedBy};
 use super::crontab::{CrontabForm, Rhythm};
-use super::machine::{Cron, Machine, SearchOptions};
+use super::machine::{Cron, SearchOptions, SearchedMachine};
 use super::naming::{self, Wanting};
 use super::source::{SearchProblem, Source};
 use super::wrap::{Percent, unwrap};
@@ -17,7 +17,7 @@ use super::{
 };
 
 pub(super) fn find(root: &Path, options: &SearchOptions) -> Inventory {
-    let machine = Machine::look(root, options);
+    let machine = SearchedMachine::look(root, options);
     let (sources, problems) = source::gather(&machine, options);
     let mut search =
         Search { machine: &machine, options, entries: Vec::new(), wanting: Vec::new(), problems };
@@ -70,7 +70,7 @@ fn tell_shared(entries: &mut [DiscoveredJob]) {
 }
 
 struct Search<'a> {
-    machine: &'a Machine,
+    machine: &'a SearchedMachine,
     options: &'a SearchOptions,
     entries: Vec<DiscoveredJob>,
     wanting: Vec<Wanting>,
@@ -308,7 +308,7 @@ impl Search<'_> {
 type Apart = (String, WatchedBy, Option<(String, String)>, Vec<String>);
 
 /// Splits a command: without the agent, what monitors it, the names that it reports to, and notes.
-fn taken_apart(bytes: &[u8], percent: Percent, machine: &Machine) -> Apart {
+fn taken_apart(bytes: &[u8], percent: Percent, machine: &SearchedMachine) -> Apart {
     let has_input = percent == Percent::Input;
     if let Some(own) = unwrap(bytes, percent) {
         let is_gone = machine.is_live() && !machine.path(&own.agent).exists();

@@ -54,12 +54,12 @@ pub struct Expression {
 }
 
 /// The bytes of a line and the current position.
-pub struct Cursor<'a> {
+pub struct FieldCursor<'a> {
     line: &'a [u8],
     at: usize,
 }
 
-impl<'a> Cursor<'a> {
+impl<'a> FieldCursor<'a> {
     /// A cursor at the offset `at` of `line`.
     pub fn new(line: &'a [u8], at: usize) -> Self {
         Self { line, at }
@@ -110,7 +110,7 @@ fn is_blank(byte: u8) -> bool {
 impl Times {
     /// Reads the five fields at the cursor and moves it behind them and the blanks that follow. The error is the
     /// reason for which cron rejects the line.
-    pub fn read(cursor: &mut Cursor<'_>, cron: Cron) -> Result<Self, String> {
+    pub fn read(cursor: &mut FieldCursor<'_>, cron: Cron) -> Result<Self, String> {
         let mut fields: [Numbers; 5] = Default::default();
         for (field, numbers) in FIELDS.iter().zip(&mut fields) {
             let start = cursor.at;
@@ -200,7 +200,7 @@ impl Numbers {
     }
 }
 
-fn list(field: &Field, cursor: &mut Cursor<'_>, cron: Cron) -> Result<Numbers, &'static str> {
+fn list(field: &Field, cursor: &mut FieldCursor<'_>, cron: Cron) -> Result<Numbers, &'static str> {
     let mut numbers = Numbers { star: cursor.peek() == b'*', is_plain: true, ..Numbers::default() };
     loop {
         match range(field, cursor, cron)? {
@@ -226,16 +226,16 @@ enum Range {
     Random(u32, u32),
 }
 
-fn range(field: &Field, cursor: &mut Cursor<'_>, cron: Cron) -> Result<Range, &'static str> {
+fn range(field: &Field, cursor: &mut FieldCursor<'_>, cron: Cron) -> Result<Range, &'static str> {
     let is_strict = cron != Cron::Debian;
-    let ends_well = |cursor: &Cursor<'_>, ends: &[u8]| !is_strict || ends.contains(&cursor.peek());
+    let ends_well = |cursor: &FieldCursor<'_>, ends: &[u8]| !is_strict || ends.contains(&cursor.peek());
     let (first, last) = if cursor.take(b'*') {
         if !ends_well(cursor, b"/, \t\n") {
             return Err("");
         }
         (field.low, field.high)
     } else {
-        let is_random = |cursor: &Cursor<'_>| cron == Cron::Cronie && cursor.peek() == b'~';
+        let is_random = |cursor: &FieldCursor<'_>| cron == Cron::Cronie && cursor.peek() == b'~';
         let first = if is_random(cursor) { field.low } else { number(cursor, field.low, field.names)? };
         if is_random(cursor) {
             cursor.at += 1;
@@ -279,7 +279,7 @@ fn range(field: &Field, cursor: &mut Cursor<'_>, cron: Cron) -> Result<Range, &'
 }
 
 /// A range out of which cronie draws one number when it reads the table.
-fn drawn(field: &Field, first: u32, last: u32, cursor: &Cursor<'_>) -> Result<Range, &'static str> {
+fn drawn(field: &Field, first: u32, last: u32, cursor: &FieldCursor<'_>) -> Result<Range, &'static str> {
     let is_whole = matches!(cursor.peek(), b',' | b' ' | b'\t' | b'\n');
     let is_within = (field.low..=field.high).contains(&first) && (field.low..=field.high).contains(&last);
     match is_whole && is_within && first <= last {
@@ -288,7 +288,7 @@ fn drawn(field: &Field, first: u32, last: u32, cursor: &Cursor<'_>) -> Result<Ra
     }
 }
 
-fn number(cursor: &mut Cursor<'_>, low: u32, names: &[&str]) -> Result<u32, &'static str> {
+fn number(cursor: &mut FieldCursor<'_>, low: u32, names: &[&str]) -> Result<u32, &'static str> {
     let text = cursor.take_while(|byte| byte.is_ascii_alphanumeric());
     if let Some(index) = names.iter().position(|name| name.eq_ignore_ascii_case(text)) {
         return Ok(low + u32::try_from(index).unwrap_or_default());

@@ -130,7 +130,7 @@ fn own_name() -> String {
 
 /// A user in `/etc/passwd`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct User {
+pub struct CrontabUser {
     /// The user id.
     pub id: u32,
     /// The id of the primary group.
@@ -141,7 +141,7 @@ pub struct User {
 
 /// The machine whose schedules are read.
 #[derive(Debug)]
-pub struct Machine {
+pub struct SearchedMachine {
     /// `/`, or a directory with the files of a machine.
     pub root: PathBuf,
     /// The kind of cron.
@@ -150,10 +150,10 @@ pub struct Machine {
     pub zone: Tz,
     /// The first part of its host name.
     pub host: String,
-    users: BTreeMap<String, User>,
+    users: BTreeMap<String, CrontabUser>,
 }
 
-impl Machine {
+impl SearchedMachine {
     /// The machine with the files below `root`.
     pub fn look(root: &Path, options: &SearchOptions) -> Self {
         Self {
@@ -184,7 +184,7 @@ impl Machine {
     }
 
     /// The user with this name.
-    pub fn user(&self, name: &str) -> Option<User> {
+    pub fn user(&self, name: &str) -> Option<CrontabUser> {
         if let Some(user) = self.users.get(name) {
             return Some(user.clone());
         }
@@ -206,21 +206,21 @@ impl Machine {
     }
 
     /// All users in `/etc/passwd`.
-    pub fn users(&self) -> impl Iterator<Item = (&str, &User)> {
+    pub fn users(&self) -> impl Iterator<Item = (&str, &CrontabUser)> {
         self.users.iter().map(|(name, user)| (name.as_str(), user))
     }
 }
 
-fn users(root: &Path) -> BTreeMap<String, User> {
+fn users(root: &Path) -> BTreeMap<String, CrontabUser> {
     let text = fs::read(root.join("etc/passwd")).unwrap_or_default();
     parse_users(&String::from_utf8_lossy(&text))
 }
 
-fn parse_users(text: &str) -> BTreeMap<String, User> {
+fn parse_users(text: &str) -> BTreeMap<String, CrontabUser> {
     let user = |line: &str| {
         let fields: Vec<&str> = line.split(':').collect();
         let (id, group) = (fields.get(2)?.parse().ok()?, fields.get(3)?.parse().ok()?);
-        Some((fields.first()?.to_string(), User { id, group, home: PathBuf::from(fields.get(5)?) }))
+        Some((fields.first()?.to_string(), CrontabUser { id, group, home: PathBuf::from(fields.get(5)?) }))
     };
     text.lines().filter_map(user).collect()
 }
@@ -257,7 +257,7 @@ mod tests {
         put("etc/hostname", "web1.example.org\n");
         put("etc/timezone", "Europe/Berlin\n");
         let options = SearchOptions::of_files(DateTime::UNIX_EPOCH);
-        let look = || Machine::look(root.path(), &options);
+        let look = || SearchedMachine::look(root.path(), &options);
         let machine = look();
         assert_eq!((machine.host.as_str(), machine.zone), ("web1", Tz::Europe__Berlin));
         assert_eq!((machine.cron, machine.user("ada").unwrap().id), (Cron::Debian, 1000));

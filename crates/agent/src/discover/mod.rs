@@ -2,9 +2,9 @@
 //!
 //! Input that cannot be read or understood does not end the search. It is listed with the reason.
 //!
-//! Where to start: [`find`] returns [`Found`], which [`table()`] formats for people and `serde` for programs. A
-//! [`plan::Plan`] holds the changes and shows them as a diff; [`apply`] makes them and [`undo`] reverts them.
-//! [`Found::reservations`] are the reservations that the server needs.
+//! Where to start: [`find`] returns [`Inventory`], which [`table()`] formats for people and `serde` for programs. A
+//! [`plan::DiscoverPlan`] holds the changes and shows them as a diff; [`apply`] makes them and [`undo`] reverts them.
+//! [`Inventory::reservations`] are the reservations that the server needs.
 //!
 //! The rules of cron: [`crontab`] parses lines, [`fields`] their times, and [`command`] separates the command from
 //! its input. [`wrap`] puts the agent in front of a command and removes it again byte for byte.

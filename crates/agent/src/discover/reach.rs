@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 
-use super::machine::Machine;
+use super::machine::SearchedMachine;
 use crate::config::MACHINES;
 
 /// Path of a user's configuration, relative to the home directory.
@@ -33,7 +33,7 @@ pub(super) fn cannot_run(agent: &Path, user: &str, root: &Path) -> Option<String
 /// Why the agent cannot report for a user: the machine is configured, but this user has no access to any
 /// configuration. The server would expect reports that never come.
 pub(super) fn cannot_report(
-    machine: &Machine,
+    machine: &SearchedMachine,
     user: &str,
     environment: &BTreeMap<String, String>,
 ) -> Option<String> {

@@ -17,16 +17,16 @@ const FILE: &str = "record.json";
 
 /// The record.
 #[derive(Debug, Default, Serialize, Deserialize)]
-pub struct Record {
+pub struct DiscoverRecord {
     /// The tables and units that are changed at present.
-    pub changed: Vec<Changed>,
+    pub changed: Vec<RecordedChange>,
     /// The chosen names, by the hash of each job's identity.
     pub names: BTreeMap<String, String>,
 }
 
 /// A changed table or unit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Changed {
+pub struct RecordedChange {
     /// The table or unit.
     pub target: WrapTarget,
     /// The time of the change, RFC 3339.
@@ -39,7 +39,7 @@ pub struct Changed {
     pub written: String,
 }
 
-impl Record {
+impl DiscoverRecord {
     /// Reads the record in `directory`; it is empty if there is no file.
     ///
     /// # Errors
@@ -66,7 +66,7 @@ impl Record {
     }
 
     /// The recorded change of a target.
-    pub fn of(&self, target: &WrapTarget) -> Option<&Changed> {
+    pub fn of(&self, target: &WrapTarget) -> Option<&RecordedChange> {
         self.changed.iter().find(|changed| changed.target == *target)
     }
 

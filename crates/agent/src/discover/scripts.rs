@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
 use super::files::{names_in, read_bounded};
-use super::machine::Machine;
+use super::machine::SearchedMachine;
 use super::source::SearchProblem;
 use super::taken::{Reader, passed_over};
 use super::{DiscoveredJob, Inventory, Origin, SourceKind, command, naming};
@@ -14,7 +14,7 @@ type Script = (DiscoveredJob, String, Option<(String, String)>);
 
 /// The scripts that a line runs through `run-parts`.
 pub(super) fn of_line(
-    machine: &Machine,
+    machine: &SearchedMachine,
     by: &DiscoveredJob,
     problems: &mut Vec<SearchProblem>,
 ) -> Vec<Script> {
@@ -66,7 +66,7 @@ pub(super) fn of_line(
 }
 
 /// Reports directories with scripts that no line runs.
-pub(super) fn unrun(machine: &Machine, found: &Inventory) -> Vec<SearchProblem> {
+pub(super) fn unrun(machine: &SearchedMachine, found: &Inventory) -> Vec<SearchProblem> {
     let all = ["hourly", "daily", "weekly", "monthly", "yearly"].map(|name| format!("/etc/cron.{name}"));
     let is_unrun = |directory: &&String| {
         let names = names_in(&machine.path(directory)).unwrap_or_default();

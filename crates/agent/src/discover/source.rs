@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::crontab::CrontabForm;
 use super::files::{names_in, read_bounded, unreadable};
-use super::machine::{Machine, SearchOptions};
+use super::machine::{SearchOptions, SearchedMachine};
 use super::taken::{Reader, is_of_rpm, packaged, passed_over, refused_file, refused_table};
 
 /// First line that Debian's `crontab` writes above a table.
@@ -66,7 +66,7 @@ pub struct SearchProblem {
 }
 
 /// Reads the tables of the machine and collects the problems.
-pub fn gather(machine: &Machine, options: &SearchOptions) -> (Vec<Source>, Vec<SearchProblem>) {
+pub fn gather(machine: &SearchedMachine, options: &SearchOptions) -> (Vec<Source>, Vec<SearchProblem>) {
     let mut gathered =
         Gathered { machine, options, packaged: packaged(machine), sources: vec![], problems: vec![] };
     gathered.file("/etc/crontab", Some(CrontabForm::System));
@@ -84,7 +84,7 @@ pub fn gather(machine: &Machine, options: &SearchOptions) -> (Vec<Source>, Vec<S
 }
 
 struct Gathered<'a> {
-    machine: &'a Machine,
+    machine: &'a SearchedMachine,
     options: &'a SearchOptions,
     packaged: BTreeSet<String>,
     sources: Vec<Source>,

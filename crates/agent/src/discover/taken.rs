@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use super::files::names_in;
-use super::machine::{Cron, Machine};
+use super::machine::{Cron, SearchedMachine};
 
 /// The program that selects files by their names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,7 +44,7 @@ pub fn passed_over(name: &str, cron: Cron, reader: Reader) -> Option<String> {
 }
 
 /// Why cron ignores a system file because of its owner, mode or links.
-pub(super) fn refused_file(path: &Path, machine: &Machine) -> Option<String> {
+pub(super) fn refused_file(path: &Path, machine: &SearchedMachine) -> Option<String> {
     let link = fs::symlink_metadata(path).ok()?;
     let found = fs::metadata(path).ok()?;
     let root = root_id(machine);
@@ -68,7 +68,7 @@ pub(super) fn refused_file(path: &Path, machine: &Machine) -> Option<String> {
 }
 
 /// Why cron ignores the table of the user with this id.
-pub(super) fn refused_table(path: &Path, user: u32, machine: &Machine) -> Option<String> {
+pub(super) fn refused_table(path: &Path, user: u32, machine: &SearchedMachine) -> Option<String> {
     let found = fs::symlink_metadata(path).ok()?;
     if !found.is_file() {
         return Some("it is not a regular file".to_owned());
@@ -90,7 +90,7 @@ pub(super) fn refused_table(path: &Path, user: u32, machine: &Machine) -> Option
 }
 
 /// The user id of root. Below another root, the owner of that directory counts as root.
-fn root_id(machine: &Machine) -> u32 {
+fn root_id(machine: &SearchedMachine) -> u32 {
     match machine.is_live() {
         true => 0,
         false => fs::metadata(&machine.root).map_or(0, |found| found.uid()),
@@ -98,7 +98,7 @@ fn root_id(machine: &Machine) -> u32 {
 }
 
 /// The configuration files that Debian packages have installed.
-pub(super) fn packaged(machine: &Machine) -> BTreeSet<String> {
+pub(super) fn packaged(machine: &SearchedMachine) -> BTreeSet<String> {
     let directory = machine.path("/var/lib/dpkg/info");
     let mut files = BTreeSet::new();
     for name in names_in(&directory).unwrap_or_default() {
@@ -112,7 +112,7 @@ pub(super) fn packaged(machine: &Machine) -> BTreeSet<String> {
 }
 
 /// Whether a file belongs to an rpm package.
-pub(super) fn is_of_rpm(machine: &Machine, absolute: &str) -> bool {
+pub(super) fn is_of_rpm(machine: &SearchedMachine, absolute: &str) -> bool {
     let is_there = machine.is_live() && machine.path("/var/lib/rpm").exists();
     let asked = is_there.then(|| {
         Command::new("rpm").args([OsStr::new("-qf"), OsStr::new(absolute)]).stdin(Stdio::null()).output()

@@ -8,7 +8,7 @@ use chrono_tz::Tz;
 use innkeeper_core::duration;
 use innkeeper_core::schedule::Schedule;
 
-use super::machine::{Machine, SearchOptions};
+use super::machine::{SearchOptions, SearchedMachine};
 use super::source::SearchProblem;
 use super::units::{Directories, SYSTEM, Unit, span};
 
@@ -17,7 +17,7 @@ const ACCURACY: TimeDelta = TimeDelta::minutes(1);
 
 /// An active timer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Timer {
+pub struct SystemdTimer {
     /// The name of the timer.
     pub name: String,
     /// The unit that it starts.
@@ -34,7 +34,7 @@ pub struct Timer {
 #[derive(Debug)]
 pub struct ScheduledTimer {
     /// The timer.
-    pub timer: Timer,
+    pub timer: SystemdTimer,
     /// The service, if it has a file.
     pub service: Option<Unit>,
     /// The file of the timer.
@@ -44,7 +44,10 @@ pub struct ScheduledTimer {
 }
 
 /// The timers of this machine, and the problems.
-pub fn gather(machine: &Machine, options: &SearchOptions) -> (Vec<ScheduledTimer>, Vec<SearchProblem>) {
+pub fn gather(
+    machine: &SearchedMachine,
+    options: &SearchOptions,
+) -> (Vec<ScheduledTimer>, Vec<SearchProblem>) {
     let mut found = Vec::new();
     let mut problems = Vec::new();
     let directories = Directories::new(SYSTEM.iter().map(|path| machine.path(path)));
@@ -67,7 +70,7 @@ pub fn gather(machine: &Machine, options: &SearchOptions) -> (Vec<ScheduledTimer
 }
 
 fn add(
-    timer: Timer,
+    timer: SystemdTimer,
     directories: &Directories,
     user: Option<&str>,
     found: &mut Vec<ScheduledTimer>,
@@ -91,7 +94,7 @@ fn add(
 
 /// Timers of users whose managers run without a login, or of the current user.
 fn users(
-    machine: &Machine,
+    machine: &SearchedMachine,
     options: &SearchOptions,
     found: &mut Vec<ScheduledTimer>,
     problems: &mut Vec<SearchProblem>,
@@ -112,7 +115,7 @@ fn users(
     }
 }
 
-fn of_files(directories: &Directories, problems: &mut Vec<SearchProblem>) -> Vec<Timer> {
+fn of_files(directories: &Directories, problems: &mut Vec<SearchProblem>) -> Vec<SystemdTimer> {
     let mut timers = Vec::new();
     for name in directories.wanted(".timer") {
         match directories.unit(&name) {
@@ -126,13 +129,13 @@ fn of_files(directories: &Directories, problems: &mut Vec<SearchProblem>) -> Vec
 
 const EVENTS: [&str; 5] = ["OnActive", "OnBoot", "OnStartup", "OnUnitActive", "OnUnitInactive"];
 
-fn of_unit(name: String, unit: &Unit) -> Timer {
+fn of_unit(name: String, unit: &Unit) -> SystemdTimer {
     let read = |key: &str| unit.last("Timer", key).and_then(span);
     let monotonic = EVENTS.iter().flat_map(|event| {
         let spans = unit.all("Timer", &format!("{event}Sec")).into_iter().filter_map(span);
         spans.map(|span| ((*event).to_owned(), span)).collect::<Vec<_>>()
     });
-    Timer {
+    SystemdTimer {
         unit: unit.last("Timer", "Unit").map_or_else(|| service_of(&name), str::to_owned),
         calendars: unit.all("Timer", "OnCalendar").into_iter().map(str::to_owned).collect(),
         monotonic: monotonic.collect(),
@@ -146,7 +149,7 @@ fn service_of(timer: &str) -> String {
 }
 
 /// The active timers, according to `systemctl`.
-fn asked(program: &Path) -> Result<Vec<Timer>, String> {
+fn asked(program: &Path) -> Result<Vec<SystemdTimer>, String> {
     let names =
         run(program, &["list-units", "--type=timer", "--state=active", "--plain", "--no-legend", "--full"])?;
     let names: Vec<&str> = names.lines().filter_map(|line| line.split_whitespace().next()).collect();
@@ -174,7 +177,7 @@ fn run(program: &Path, arguments: &[&str]) -> Result<String, String> {
 }
 
 /// The timer that one paragraph of `systemctl show` describes.
-fn of_properties(text: &str) -> Option<Timer> {
+fn of_properties(text: &str) -> Option<SystemdTimer> {
     let all = |key: &str| {
         let prefix = format!("{key}=");
         text.lines().filter_map(|line| line.strip_prefix(&prefix)).map(str::trim).collect::<Vec<_>>()
@@ -191,7 +194,7 @@ fn of_properties(text: &str) -> Option<Timer> {
         Some((key.trim_end_matches("USec").trim_end_matches("Sec").to_owned(), span(&value)?))
     });
     let duration = |key: &str| all(key).first().and_then(|text| span(text)).unwrap_or_default();
-    Some(Timer {
+    Some(SystemdTimer {
         unit: all("Unit")
             .first()
             .filter(|unit| !unit.is_empty())
@@ -203,7 +206,7 @@ fn of_properties(text: &str) -> Option<Timer> {
     })
 }
 
-impl Timer {
+impl SystemdTimer {
     /// The timer's schedule (if it can be expressed) and notes for people.
     pub fn schedule(&self, machine_zone: Tz) -> (Option<Schedule>, Vec<String>) {
         let mut notes = Vec::new();
@@ -273,8 +276,8 @@ fn without_zone(text: &str, machine_zone: Tz) -> (&str, Tz) {
 mod tests {
     use super::*;
 
-    fn timer(calendars: &[&str], monotonic: &[(&str, i64)]) -> Timer {
-        Timer {
+    fn timer(calendars: &[&str], monotonic: &[(&str, i64)]) -> SystemdTimer {
+        SystemdTimer {
             name: "x.timer".to_owned(),
             unit: "x.service".to_owned(),
             calendars: calendars.iter().map(ToString::to_string).collect(),

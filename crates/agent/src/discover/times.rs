@@ -6,7 +6,7 @@ use innkeeper_core::duration;
 use innkeeper_core::schedule::{Schedule, zone};
 
 use super::crontab::{CronJob, Rhythm};
-use super::machine::{Cron, Machine, SearchOptions};
+use super::machine::{Cron, SearchOptions, SearchedMachine};
 
 /// Period for a job that runs once at each start: the longest there is. The job is never overdue, but its failures
 /// are reported.
@@ -21,7 +21,7 @@ const LOOKED_AT: usize = 20;
 /// The schedule of a line and its grace.
 pub(super) fn of_line(
     job: &CronJob,
-    machine: &Machine,
+    machine: &SearchedMachine,
     options: &SearchOptions,
     notes: &mut Vec<String>,
 ) -> (Option<Schedule>, TimeDelta) {
@@ -69,7 +69,7 @@ pub(super) fn of_line(
     (Some(schedule), grace)
 }
 
-fn zone_of(job: &CronJob, machine: &Machine, notes: &mut Vec<String>) -> Result<Tz, String> {
+fn zone_of(job: &CronJob, machine: &SearchedMachine, notes: &mut Vec<String>) -> Result<Tz, String> {
     let cron = machine.cron;
     let Some(named) = job.environment.get("CRON_TZ").filter(|named| !named.is_empty()) else {
         let of_systemd = job.environment.get("TZ").filter(|_| cron == Cron::SystemdCron);

@@ -10,7 +10,7 @@ use super::command::WatchedBy;
 use super::files::read_bounded;
 use super::machine::SearchOptions;
 use super::plan::original;
-use super::record::{Changed, Record, digest};
+use super::record::{DiscoverRecord, RecordedChange, digest};
 use super::source::{Source, WrapTarget};
 use super::wrap::MARK;
 use super::{Inventory, Origin, drop_in};
@@ -25,7 +25,7 @@ pub fn undo(
     options: &SearchOptions,
 ) -> Result<Vec<ApplyOutcome>, String> {
     let _lock = locked(directory)?;
-    let mut record = Record::read(directory)?;
+    let mut record = DiscoverRecord::read(directory)?;
     let mut outcomes = Vec::new();
     for (index, source) in found.sources.iter().enumerate() {
         let is_changed = found.entries.iter().any(|entry| {
@@ -43,7 +43,7 @@ pub fn undo(
         outcomes.push(ApplyOutcome::new(&source.shown, result));
     }
     let is_there = |target: &WrapTarget| found.sources.iter().any(|source| source.target == *target);
-    let gone: Vec<Changed> =
+    let gone: Vec<RecordedChange> =
         record.changed.iter().filter(|changed| !is_there(&changed.target)).cloned().collect();
     for changed in gone {
         let Some(backup) = &changed.backup else { continue };
@@ -73,7 +73,7 @@ pub fn undo(
     Ok(outcomes)
 }
 
-fn forget(record: &mut Record, target: &WrapTarget, directory: &Path) -> Result<(), String> {
+fn forget(record: &mut DiscoverRecord, target: &WrapTarget, directory: &Path) -> Result<(), String> {
     record.changed.retain(|changed| changed.target != *target);
     record.write(directory)
 }
@@ -81,7 +81,7 @@ fn forget(record: &mut Record, target: &WrapTarget, directory: &Path) -> Result<
 fn table(
     source: &Source,
     without_own: Vec<u8>,
-    noted: Option<&Changed>,
+    noted: Option<&RecordedChange>,
     found: &Inventory,
     options: &SearchOptions,
 ) -> Result<String, String> {
@@ -127,7 +127,7 @@ fn is_left(line: &str) -> bool {
 }
 
 /// Paths at which drop-ins of `discover` may lie.
-fn drop_ins(found: &Inventory, record: &Record) -> BTreeSet<PathBuf> {
+fn drop_ins(found: &Inventory, record: &DiscoverRecord) -> BTreeSet<PathBuf> {
     let of_entries = found.entries.iter().filter_map(|entry| match &entry.origin {
         Origin::Service(service) if entry.watched == WatchedBy::Discover => {
             Some(drop_in::path(&found.root, service))
@@ -146,7 +146,7 @@ fn drop_ins(found: &Inventory, record: &Record) -> BTreeSet<PathBuf> {
 
 fn unit(
     path: &Path,
-    noted: Option<&Changed>,
+    noted: Option<&RecordedChange>,
     found: &Inventory,
     options: &SearchOptions,
 ) -> Result<String, String> {

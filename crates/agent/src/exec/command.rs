@@ -21,7 +21,7 @@ pub const NOT_FOUND: u8 = 127;
 
 /// The command of a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Job {
+pub enum JobCommand {
     /// A program and its arguments.
     Direct(Vec<OsString>),
     /// A script, and its arguments. It is run by a shell with `pipefail`: a pipeline fails if any of its commands
@@ -51,10 +51,10 @@ impl NotStarted {
 ///
 /// # Errors
 /// [`NotStarted`] with the exit status that the agent should return.
-pub fn start(job: &Job, run: Uuid, own_group: bool, ends: Option<Ends>) -> Result<Child, NotStarted> {
+pub fn start(job: &JobCommand, run: Uuid, own_group: bool, ends: Option<Ends>) -> Result<Child, NotStarted> {
     let argv = match job {
-        Job::Direct(argv) => argv.clone(),
-        Job::Shell(script, arguments) => shell(script, arguments)?,
+        JobCommand::Direct(argv) => argv.clone(),
+        JobCommand::Shell(script, arguments) => shell(script, arguments)?,
     };
     let Some((program, arguments)) = argv.split_first() else {
         return Err(NotStarted::new(NOT_FOUND, "there is no command".to_owned()));
@@ -147,7 +147,7 @@ mod tests {
     #[test]
     fn why_it_was_not_started() {
         let start = |argv: &[&str]| {
-            let job = Job::Direct(argv.iter().map(OsString::from).collect());
+            let job = JobCommand::Direct(argv.iter().map(OsString::from).collect());
             super::start(&job, Uuid::nil(), false, None).unwrap_err()
         };
         assert_eq!(start(&["no-such-program-here"]).status, NOT_FOUND);

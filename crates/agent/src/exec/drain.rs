@@ -5,7 +5,7 @@ use std::io::{self, PipeReader, Read as _, Write as _};
 use std::os::fd::AsFd as _;
 use std::process::{Command, Stdio};
 
-use super::writer::{Stream, Writer};
+use super::writer::{Stream, StreamWriter};
 use crate::logbook;
 
 /// Name of the hidden subcommand.
@@ -13,7 +13,7 @@ pub const SUBCOMMAND: &str = "drain";
 
 /// Starts a process that reads `source` until its last writer closes it. If `is_shown` is set, it copies to the
 /// stream that was used so far; otherwise it discards the data.
-pub fn hand_over(source: PipeReader, stream: Stream, writer: &Writer, is_shown: bool) {
+pub fn hand_over(source: PipeReader, stream: Stream, writer: &StreamWriter, is_shown: bool) {
     let target = match writer.duplicate(stream) {
         Ok(target) if is_shown => Stdio::from(target),
         Ok(_) | Err(_) => Stdio::null(),

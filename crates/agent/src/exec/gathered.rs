@@ -8,7 +8,7 @@ use super::redact::OutputRedactor;
 
 /// The figures so far, and notes about those that were left out.
 #[derive(Debug)]
-pub struct Gathered {
+pub struct GatheredOutput {
     figures: Figures,
     redactor: Arc<OutputRedactor>,
     /// The name of the first figure beyond the maximum number.
@@ -19,7 +19,7 @@ pub struct Gathered {
     is_masked: bool,
 }
 
-impl Gathered {
+impl GatheredOutput {
     /// Starts with the figures in `given`. Lines that `redactor` would change are left out.
     pub fn new(given: Figures, redactor: Arc<OutputRedactor>) -> Self {
         Self { figures: given, redactor, beyond: None, wrong: None, wrong_lines: 0, is_masked: false }
@@ -74,8 +74,8 @@ impl Gathered {
 mod tests {
     use super::*;
 
-    fn gathered(redactor: OutputRedactor, lines: &[&str]) -> Gathered {
-        let mut gathered = Gathered::new(Figures::default(), Arc::new(redactor));
+    fn gathered(redactor: OutputRedactor, lines: &[&str]) -> GatheredOutput {
+        let mut gathered = GatheredOutput::new(Figures::default(), Arc::new(redactor));
         lines.iter().for_each(|line| gathered.take(line));
         gathered
     }

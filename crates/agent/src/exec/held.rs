@@ -6,7 +6,7 @@ use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use super::writer::{Stream, Writer};
+use super::writer::{Stream, StreamWriter};
 
 /// Most bytes that are held in memory. More goes into the file.
 const IN_MEMORY: usize = 256 * 1024;
@@ -27,7 +27,7 @@ impl HeldOutput {
     }
 
     /// Adds output of `stream`.
-    pub fn push(&mut self, stream: Stream, bytes: &[u8], writer: &Writer) {
+    pub fn push(&mut self, stream: Stream, bytes: &[u8], writer: &StreamWriter) {
         if self.is_passing {
             return writer.write(stream, bytes);
         }
@@ -44,7 +44,7 @@ impl HeldOutput {
     }
 
     /// Writes everything that was held back.
-    pub fn write_all(&mut self, writer: &Writer) {
+    pub fn write_all(&mut self, writer: &StreamWriter) {
         if let Some(mut file) = self.file.take() {
             // The file has no name, so data that cannot be read is lost.
             let read =
@@ -90,7 +90,7 @@ fn unnamed(directory: &Path) -> io::Result<File> {
     })
 }
 
-fn replay(from: &mut impl io::Read, writer: &Writer) -> io::Result<()> {
+fn replay(from: &mut impl io::Read, writer: &StreamWriter) -> io::Result<()> {
     let mut head = [0; 5];
     loop {
         match from.read_exact(&mut head) {
@@ -112,7 +112,7 @@ mod tests {
     /// Pushes more than memory takes. Returns the bytes written at once, the bytes after the release, and the errors.
     fn written(directories: Vec<PathBuf>) -> (u64, u64, String) {
         let (out, err) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
-        let writer = Writer::over(out.try_clone().unwrap(), err.try_clone().unwrap());
+        let writer = StreamWriter::over(out.try_clone().unwrap(), err.try_clone().unwrap());
         let mut held = HeldOutput::new(directories);
         for _ in 0..10 {
             held.push(Stream::Out, &[b'o'; 100_000], &writer);

@@ -38,7 +38,7 @@ use crate::config::Overrides;
 use crate::logbook;
 use crate::report::{ReportKind, SpooledReport};
 use crate::state::StateDirectory;
-use gathered::Gathered;
+use gathered::GatheredOutput;
 use held::HeldOutput;
 use lock::Lock;
 use options::ExecPlan;
@@ -47,7 +47,7 @@ use signals::Signals;
 use streams::{Pumps, Shared};
 use supervise::{JobEnd, JobStatus, Limit, Supervisor};
 use tail::Tail;
-use writer::{Stream, Writer};
+use writer::{Stream, StreamWriter};
 
 /// Exit status if the run was skipped because another run has the lock.
 pub const SKIPPED: u8 = 75;
@@ -169,9 +169,9 @@ impl Run {
         if self.plan.no_output || (self.reporter.is_none() && !self.plan.quiet_unless_fail) {
             return None;
         }
-        let writer = Writer::new().ok()?;
+        let writer = StreamWriter::new().ok()?;
         let held = self.plan.quiet_unless_fail.then(|| HeldOutput::new(directories()));
-        let figures = Gathered::new(self.plan.figures.clone(), Arc::clone(&self.plan.redactor));
+        let figures = GatheredOutput::new(self.plan.figures.clone(), Arc::clone(&self.plan.redactor));
         Some(Arc::new(Shared::new(writer, Tail::new(LONGEST_OUTPUT), figures, held)))
     }
 

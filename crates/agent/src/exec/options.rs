@@ -10,7 +10,7 @@ use innkeeper_core::figures::Figures;
 use serde_json::{Value, json};
 use structopt::StructOpt;
 
-use super::command::Job;
+use super::command::JobCommand;
 use super::redact::OutputRedactor;
 use crate::config;
 use crate::figures;
@@ -137,7 +137,7 @@ pub struct ExecPlan {
     /// Fields of the reservation that is made or changed before the start is reported.
     pub terms: Option<Value>,
     /// The command.
-    pub job: Job,
+    pub job: JobCommand,
     /// The run time after which the run is reported as too long.
     pub max_run: Option<Duration>,
     /// If set, such a run is ended, with this time between TERM and KILL.
@@ -201,8 +201,8 @@ impl Options {
             redactor: Arc::new(OutputRedactor::new(&self.redact, values)?),
             ok: statuses(&self.ok)?,
             job: match self.shell {
-                Some(script) => Job::Shell(script, self.command),
-                None => Job::Direct(self.command),
+                Some(script) => JobCommand::Shell(script, self.command),
+                None => JobCommand::Direct(self.command),
             },
         })
     }
@@ -278,7 +278,7 @@ mod tests {
     #[test]
     fn the_command_line_of_the_job_is_never_read() {
         let argv = ["a/b", "--", "exec", "--every", "1x", "--", "-v", "--kill"];
-        let Job::Direct(argv) = plan(&argv).unwrap().job else { panic!() };
+        let JobCommand::Direct(argv) = plan(&argv).unwrap().job else { panic!() };
         assert_eq!(argv, ["exec", "--every", "1x", "--", "-v", "--kill"]);
         for without in
             [&["a/b", "true"][..], &["a/b"], &["a/b", "--"], &["--", "true"], &["ab", "--", "true"]]

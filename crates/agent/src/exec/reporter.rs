@@ -13,7 +13,7 @@ use innkeeper_core::duration;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::runs::{Record, Running, recover};
+use super::runs::{RunRecord, Running, recover};
 use super::setup::{Disk, Setup, USUAL_DELAY};
 use crate::clock::Stamp;
 use crate::config::Overrides;
@@ -240,9 +240,9 @@ impl Shared {
     }
 
     /// The content of the run's record.
-    fn record(&self) -> Option<Record> {
+    fn record(&self) -> Option<RunRecord> {
         let start = self.is_run.then(|| self.began.clone())?;
-        Some(Record { run: self.facts.run, start: self.entry(vec![start]), end_key: self.end_key })
+        Some(RunRecord { run: self.facts.run, start: self.entry(vec![start]), end_key: self.end_key })
     }
 
     fn entry(&self, reports: Vec<SpooledReport>) -> SpoolEntry {

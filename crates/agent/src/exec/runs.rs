@@ -22,7 +22,7 @@ const LARGEST: u64 = 1024 * 1024;
 
 /// The content of a run's record.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Record {
+pub struct RunRecord {
     /// The run's id.
     pub run: Uuid,
     /// The start of the run, as an entry that can be reported.
@@ -44,7 +44,7 @@ impl Running {
     ///
     /// # Errors
     /// The file cannot be written. In that case none is left behind.
-    pub fn begin(directory: &Path, record: &Record) -> io::Result<Self> {
+    pub fn begin(directory: &Path, record: &RunRecord) -> io::Result<Self> {
         let path = directory.join(format!("{}.json", record.run));
         let half = directory.join(format!("{HALF}{}", record.run));
         let written = (|| {
@@ -125,7 +125,7 @@ fn line(value: &impl Serialize) -> io::Result<Vec<u8>> {
 }
 
 /// Parses a record and, if it was noted, the end of the run. A torn line counts as missing.
-fn read(content: &[u8]) -> (Option<Record>, Option<SpooledReport>) {
+fn read(content: &[u8]) -> (Option<RunRecord>, Option<SpooledReport>) {
     let mut lines = content.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
     let record = lines.next().and_then(|line| serde_json::from_slice(line).ok());
     let end = lines.filter_map(|line| serde_json::from_slice::<SpooledReport>(line).ok()).next_back();
@@ -191,14 +191,14 @@ fn abandoned(path: &Path, lock: &File, spool: &Spool) -> io::Result<()> {
     fs::remove_file(path)
 }
 
-fn with_end(record: &Record, end: SpooledReport) -> SpoolEntry {
+fn with_end(record: &RunRecord, end: SpooledReport) -> SpoolEntry {
     let mut entry = record.start.clone();
     entry.reports.push(end);
     entry
 }
 
 /// The start, and a failure for a run that was last marked as alive at `seen_ms`, milliseconds of the wall clock.
-fn interrupted(record: &Record, seen_ms: i64, now: &Stamp) -> Option<SpoolEntry> {
+fn interrupted(record: &RunRecord, seen_ms: i64, now: &Stamp) -> Option<SpoolEntry> {
     let start = record.start.reports.first()?;
     let is_same_boot = start.stamp.boot_id == now.boot_id && !now.boot_id.is_empty();
     let stamp = match is_same_boot {
@@ -228,12 +228,12 @@ mod tests {
     use crate::spool::Destination;
     use crate::state::StateDirectory;
 
-    fn record(stamp: Stamp) -> Record {
+    fn record(stamp: Stamp) -> RunRecord {
         let mut start = SpooledReport::new(Some(Names::parse("a/b").unwrap()), ReportKind::Start, stamp);
         let run = Uuid::new_v4();
         start.run = Some(run);
         let start = SpoolEntry { destination: Destination::Server(None), reports: vec![start], terms: None };
-        Record { run, start, end_key: Uuid::new_v4() }
+        RunRecord { run, start, end_key: Uuid::new_v4() }
     }
 
     #[test]

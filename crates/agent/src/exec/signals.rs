@@ -21,14 +21,14 @@ const LAST: i32 = 64;
 
 /// A received signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Came {
+pub struct ReceivedSignal {
     /// Number of the signal.
     pub signal: i32,
     /// Whether a process sent it. Otherwise the kernel did, on behalf of a terminal.
     pub by_process: bool,
 }
 
-impl Came {
+impl ReceivedSignal {
     /// Whether the signal asks the process to stop (Ctrl-Z).
     pub fn is_stop(self) -> bool {
         self.signal == SIGTSTP
@@ -70,11 +70,11 @@ impl Signals {
     }
 
     /// The signals since the last call, without SIGCHLD.
-    pub fn take(&mut self) -> Vec<Came> {
+    pub fn take(&mut self) -> Vec<ReceivedSignal> {
         let came = self.delivery.pending().map(|origin| {
             // Only a terminal or a resource limit sends these signals without a sender.
             let by_process = !matches!(origin.cause, Cause::Kernel);
-            Came { signal: origin.signal, by_process }
+            ReceivedSignal { signal: origin.signal, by_process }
         });
         came.filter(|came| came.signal != SIGCHLD).collect()
     }

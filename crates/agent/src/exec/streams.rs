@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 use innkeeper_core::figures::Lines;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::gathered::Gathered;
+use super::gathered::GatheredOutput;
 use super::held::HeldOutput;
 use super::tail::Tail;
-use super::writer::{Stream, Writer};
+use super::writer::{Stream, StreamWriter};
 
 /// After the job's end, a pipe that is silent for this long is handed over.
 const QUIET: Duration = Duration::from_millis(150);
@@ -30,16 +30,16 @@ const LARGEST_CHUNK: usize = 64 * 1024;
 #[derive(Debug)]
 pub struct Shared {
     /// The agent's own output.
-    pub writer: Writer,
+    pub writer: StreamWriter,
     tail: Mutex<Tail>,
-    figures: Mutex<Gathered>,
+    figures: Mutex<GatheredOutput>,
     held: Option<Mutex<HeldOutput>>,
 }
 
 impl Shared {
     /// Creates the state. `tail` keeps the end of the output, `figures` its figures, and `held` all of it if it is
     /// held back.
-    pub fn new(writer: Writer, tail: Tail, figures: Gathered, held: Option<HeldOutput>) -> Self {
+    pub fn new(writer: StreamWriter, tail: Tail, figures: GatheredOutput, held: Option<HeldOutput>) -> Self {
         Self { writer, tail: Mutex::new(tail), figures: Mutex::new(figures), held: held.map(Mutex::new) }
     }
 
@@ -49,7 +49,7 @@ impl Shared {
     }
 
     /// Locks the figures so far.
-    pub fn figures(&self) -> MutexGuard<'_, Gathered> {
+    pub fn figures(&self) -> MutexGuard<'_, GatheredOutput> {
         self.figures.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

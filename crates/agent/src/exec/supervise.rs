@@ -16,8 +16,8 @@ use rustix::process::{
 };
 
 use super::phase::Phase;
-use super::signals::{Came, Signals};
-use super::timer::{Timer, ms, timespec};
+use super::signals::{ReceivedSignal, Signals};
+use super::timer::{JobTimer, ms, timespec};
 use super::tree;
 use crate::clock;
 
@@ -90,14 +90,14 @@ struct State {
     phase: Phase,
     wants_stop: bool,
     is_stopped: bool,
-    timer: Option<Timer>,
+    timer: Option<JobTimer>,
     notes: Vec<String>,
 }
 
 impl Supervisor {
     /// Waits for the end of the job. Calls `on_overrun` if the job exceeds its limit.
     pub fn run(mut self, mut on_overrun: impl FnMut()) -> JobEnd {
-        let timer = Timer::new().ok();
+        let timer = JobTimer::new().ok();
         let mut state =
             State { phase: Phase::Running, wants_stop: false, is_stopped: false, timer, notes: Vec::new() };
         let mut ended: Option<(JobStatus, u64)> = None;
@@ -154,7 +154,7 @@ impl Supervisor {
     }
 
     /// Passes a signal on, unless the terminal has sent it to the job as well.
-    fn pass_on(&self, came: Came, state: &mut State) {
+    fn pass_on(&self, came: ReceivedSignal, state: &mut State) {
         if came.is_stop() {
             state.wants_stop = true;
         }

@@ -13,13 +13,13 @@ use crate::state::StateDirectory;
 
 /// The terms of one reservation, and the file that remembers that they were sent.
 #[derive(Debug)]
-pub struct Told {
+pub struct ExecSpec {
     directory: PathBuf,
     name: String,
     content: String,
 }
 
-impl Told {
+impl ExecSpec {
     /// The memory of `terms` at `server`; none if the state directory cannot be used.
     pub fn of(state: &StateDirectory, server: Option<&str>, terms: &Value) -> Option<Self> {
         let directory = state.within("terms").map_err(logbook::note).ok()?;
@@ -73,8 +73,9 @@ mod tests {
     fn terms_are_told_once_and_again_when_they_change() {
         let directory = tempfile::tempdir().unwrap();
         let state = StateDirectory::open(Some(directory.path())).unwrap();
-        let of =
-            |grace| Told::of(&state, None, &json!({"app": "a", "component": "b/c", "grace": grace})).unwrap();
+        let of = |grace| {
+            ExecSpec::of(&state, None, &json!({"app": "a", "component": "b/c", "grace": grace})).unwrap()
+        };
         assert!(!of("1h").is_known());
         of("1h").note();
         assert!(of("1h").is_known() && !of("2h").is_known());

@@ -11,9 +11,9 @@ use rustix::time::{
 
 /// A file descriptor that becomes readable at the time set last.
 #[derive(Debug)]
-pub struct Timer(OwnedFd);
+pub struct JobTimer(OwnedFd);
 
-impl Timer {
+impl JobTimer {
     /// A timer that is not set.
     ///
     /// # Errors
@@ -37,7 +37,7 @@ impl Timer {
     }
 }
 
-impl AsFd for Timer {
+impl AsFd for JobTimer {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }

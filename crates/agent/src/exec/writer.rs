@@ -20,14 +20,14 @@ pub enum Stream {
 
 /// The agent's own standard output and standard error, to which the job's output is copied.
 #[derive(Debug)]
-pub struct Writer {
+pub struct StreamWriter {
     out: File,
     err: File,
     /// Whether the reader of each stream is gone.
     is_closed: [AtomicBool; 2],
 }
 
-impl Writer {
+impl StreamWriter {
     /// Writes to this process's standard output and standard error.
     ///
     /// # Errors

@@ -19,7 +19,7 @@ use innkeeper_core::schedule::Schedule;
 use innkeeper_core::{Invalid, duration};
 use innkeeper_settings::{Findings, Origin, Problem, Section, Setting, Table, Value, take};
 
-use super::kinds::{Check, KINDS};
+use super::kinds::{KINDS, ProbeCheck};
 use super::outcome::ProbeStatus;
 use super::program::OVERTIME;
 use super::promise::Promise;
@@ -63,7 +63,7 @@ pub struct Probe {
     pub targets: Vec<ProbeTarget>,
     /// The fields of those reservations.
     pub promise: Promise,
-    pub(crate) check: Arc<dyn Check>,
+    pub(crate) check: Arc<dyn ProbeCheck>,
 }
 
 impl Probe {
@@ -220,7 +220,7 @@ fn refuse_unknown(name: &str, table: &Table, origin: &Origin, default_app: &str,
     }
 }
 
-type Reader = fn(&mut Section<'_>) -> Arc<dyn Check>;
+type Reader = fn(&mut Section<'_>) -> Arc<dyn ProbeCheck>;
 
 fn kind(section: &mut Section<'_>, origin: &Origin) -> Option<(&'static str, Reader)> {
     let is_said = section.origin("kind") != Origin::Default;

@@ -25,7 +25,7 @@ pub(crate) struct ProbeAnswer {
 }
 
 /// A request.
-pub(crate) struct Asked<'a> {
+pub(crate) struct ProbeRequest<'a> {
     /// Method, URL and headers.
     pub request: Request<()>,
     pub body: &'a [u8],
@@ -38,7 +38,7 @@ pub(crate) struct Asked<'a> {
 /// Sends the request and reads the response.
 pub(crate) fn exchange(
     stream: &mut impl Stream,
-    asked: Asked<'_>,
+    asked: ProbeRequest<'_>,
     limits: &PhaseLimits,
     attempt: &mut ProbeAttempt,
 ) -> Result<ProbeAnswer, Failure> {
@@ -237,7 +237,7 @@ mod tests {
         let mut attempt = ProbeAttempt::new(String::new(), DateTime::UNIX_EPOCH, Duration::from_secs(60));
         let mut stream = Answered { answer: Cursor::new(answer.to_vec()), piece, bound: attempt.whole() };
         let request = Request::get("http://a.example/").body(()).unwrap();
-        let asked = Asked { request, body: b"", is_to_proxy: false, body_limit: 1000 };
+        let asked = ProbeRequest { request, body: b"", is_to_proxy: false, body_limit: 1000 };
         exchange(&mut stream, asked, &PhaseLimits::default(), &mut attempt)
     }
 

@@ -8,9 +8,9 @@ const SHORTEST: usize = 4;
 
 /// The secrets to remove.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Hidden(Vec<Secret>);
+pub(crate) struct ProbeRedactor(Vec<Secret>);
 
-impl Hidden {
+impl ProbeRedactor {
     /// Adds a secret.
     pub(crate) fn add(&mut self, secret: &str) {
         if secret.len() >= SHORTEST && !self.0.iter().any(|known| known.reveal() == secret) {
@@ -43,7 +43,7 @@ mod tests {
 
     #[test]
     fn what_an_address_holds_is_blotted_out() {
-        let mut hidden = Hidden::default();
+        let mut hidden = ProbeRedactor::default();
         let url =
             Url::parse("https://someone:p%40ssw@a.example/x?key=hun%20ter2&v=1&k2=hunter#here").unwrap();
         hidden.add_of(&url);

@@ -11,7 +11,7 @@ use ureq_proto::http::header::{
 use ureq_proto::http::{HeaderName, HeaderValue, Method, Request};
 use url::Url;
 
-use super::hidden::Hidden;
+use super::hidden::ProbeRedactor;
 use super::read;
 
 /// Most headers.
@@ -87,8 +87,8 @@ impl Headers {
     }
 
     /// The values that must not be reported.
-    pub(crate) fn hidden(&self) -> Hidden {
-        let mut hidden = Hidden::default();
+    pub(crate) fn hidden(&self) -> ProbeRedactor {
+        let mut hidden = ProbeRedactor::default();
         for value in self.secret.iter().map(|(_, value)| value).chain(&self.authorization) {
             let text = String::from_utf8_lossy(value.as_bytes());
             hidden.add(&text);

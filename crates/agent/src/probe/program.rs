@@ -76,7 +76,7 @@ impl Captured {
 
 /// The result of a program.
 #[derive(Debug)]
-pub(crate) struct Finished {
+pub(crate) struct FinishedProgram {
     pub ended: ProgramEnd,
     pub stdout: Captured,
     pub stderr: Captured,
@@ -91,7 +91,7 @@ pub(crate) fn run(
     name: &str,
     most: usize,
     attempt: &ProbeAttempt,
-) -> Result<Finished, Failure> {
+) -> Result<FinishedProgram, Failure> {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
     command.env("LC_ALL", "C");
     for (name, _) in std::env::vars_os() {
@@ -119,7 +119,7 @@ struct Running {
     ended: Option<OwnedFd>,
     stdout: Option<ChildStdout>,
     stderr: Option<ChildStderr>,
-    finished: Finished,
+    finished: FinishedProgram,
     most: usize,
 }
 
@@ -128,12 +128,15 @@ impl Running {
         let group = Pid::from_raw(i32::try_from(child.id()).unwrap_or_default());
         let ended = group.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-        let finished =
-            Finished { ended: ProgramEnd::Stuck, stdout: Captured::default(), stderr: Captured::default() };
+        let finished = FinishedProgram {
+            ended: ProgramEnd::Stuck,
+            stdout: Captured::default(),
+            stderr: Captured::default(),
+        };
         Self { child, group, ended, stdout, stderr, finished, most }
     }
 
-    fn finish(mut self, limit: Instant) -> Finished {
+    fn finish(mut self, limit: Instant) -> FinishedProgram {
         let in_time = self.read_until_end(limit);
         if !in_time {
             self.signal(Signal::TERM);

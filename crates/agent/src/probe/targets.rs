@@ -6,7 +6,7 @@ use innkeeper_core::names::{AppName, ComponentName};
 use innkeeper_core::secret::Secret;
 use innkeeper_settings::{Findings, Origin, Section, Table, Value};
 
-use super::kinds::Check;
+use super::kinds::ProbeCheck;
 
 /// Most targets of one probe.
 const MOST_TARGETS: usize = 10_000;
@@ -35,7 +35,7 @@ impl ProbeTarget {
 
 /// A target that its kind has not parsed yet.
 #[derive(Debug, Clone)]
-pub(crate) struct Given {
+pub(crate) struct GivenTarget {
     name: Option<String>,
     text: String,
     origin: Origin,
@@ -44,7 +44,7 @@ pub(crate) struct Given {
 /// The values of `target` and `targets`.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Targets {
-    given: Vec<Given>,
+    given: Vec<GivenTarget>,
     is_list: bool,
 }
 
@@ -62,7 +62,7 @@ impl Targets {
                 );
             }
             (Some(one), None) => match &one.value {
-                Value::Text(text) => given.push(Given::new(None, text, &one.origin)),
+                Value::Text(text) => given.push(GivenTarget::new(None, text, &one.origin)),
                 other => {
                     let what = format!("is {}; write a text in quotes, or several in targets", other.kind());
                     findings.problem(one.origin.clone(), key("target"), what);
@@ -72,12 +72,12 @@ impl Targets {
                 match &list.value {
                     Value::Text(text) => {
                         let texts = text.split(',').map(str::trim).filter(|text| !text.is_empty());
-                        given.extend(texts.map(|text| Given::new(None, text, &list.origin)));
+                        given.extend(texts.map(|text| GivenTarget::new(None, text, &list.origin)));
                     }
                     Value::List(entries) => {
                         for entry in entries {
                             match &entry.value {
-                                Value::Text(text) => given.push(Given::new(None, text, &entry.origin)),
+                                Value::Text(text) => given.push(GivenTarget::new(None, text, &entry.origin)),
                                 other => {
                                     let what =
                                         format!("has {} in its list; write texts in quotes", other.kind());
@@ -89,7 +89,9 @@ impl Targets {
                     Value::Table(entries) => {
                         for (name, entry) in entries {
                             match &entry.value {
-                                Value::Text(text) => given.push(Given::new(Some(name), text, &entry.origin)),
+                                Value::Text(text) => {
+                                    given.push(GivenTarget::new(Some(name), text, &entry.origin))
+                                }
                                 other => {
                                     let what = format!("is {}; write a text in quotes", other.kind());
                                     findings.problem(
@@ -129,7 +131,7 @@ impl Targets {
     pub(crate) fn named(
         self,
         probe: &str,
-        check: &dyn Check,
+        check: &dyn ProbeCheck,
         default_app: &str,
         section: &mut Section<'_>,
     ) -> Vec<ProbeTarget> {
@@ -149,13 +151,13 @@ impl Targets {
                 section.refuse("target", origin, "the key target, or targets for several, is missing");
                 return Vec::new();
             }
-            (true, false) => vec![Given { name: None, text: String::new(), origin }],
+            (true, false) => vec![GivenTarget { name: None, text: String::new(), origin }],
             (false, _) => self.given,
         };
         let key = if self.is_list { "targets" } else { "target" };
         let mut targets = Vec::new();
         let mut seen = HashSet::new();
-        for Given { name, text, origin } in given {
+        for GivenTarget { name, text, origin } in given {
             let subject = match check.subject(&text) {
                 Ok(subject) => subject,
                 Err(problem) => {
@@ -199,7 +201,7 @@ impl Targets {
     }
 }
 
-impl Given {
+impl GivenTarget {
     fn new(name: Option<&String>, text: &str, origin: &Origin) -> Self {
         Self { name: name.cloned(), text: text.to_owned(), origin: origin.clone() }
     }

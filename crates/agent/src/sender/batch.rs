@@ -19,7 +19,7 @@ const TEXT: usize = 512 * 1024;
 
 /// The result for one report.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ReportOutcome {
+pub enum SendResult {
     /// The server has the report, from this request or an earlier one.
     Done,
     /// The reservation does not exist.
@@ -30,7 +30,7 @@ pub enum ReportOutcome {
     GivenUp(String),
 }
 
-impl ReportOutcome {
+impl SendResult {
     /// Why the server does not have the report.
     pub fn problem(&self) -> Option<&str> {
         match self {
@@ -50,7 +50,7 @@ impl ReportOutcome {
 #[derive(Debug)]
 pub struct Delivered {
     /// The result of each report, in the order of the reports.
-    pub outcomes: Vec<ReportOutcome>,
+    pub outcomes: Vec<SendResult>,
     /// Most bytes of output that the server keeps, if it said so.
     pub output_bytes: Option<usize>,
 }
@@ -78,21 +78,21 @@ pub fn deliver(
     let listed = answer.get("reports").and_then(Value::as_array);
     let listed = listed.filter(|listed| listed.len() == reports.len());
     let listed = listed.ok_or_else(|| wrong("it does not say what became of each report"))?;
-    let outcomes = listed.iter().map(outcome).collect::<Option<Vec<ReportOutcome>>>();
+    let outcomes = listed.iter().map(outcome).collect::<Option<Vec<SendResult>>>();
     let outcomes = outcomes.ok_or_else(|| wrong("it does not say what became of a report"))?;
     let output_bytes = answer.get("output_bytes").and_then(Value::as_u64);
     Ok(Delivered { outcomes, output_bytes: output_bytes.and_then(|bytes| usize::try_from(bytes).ok()) })
 }
 
-fn outcome(said: &Value) -> Option<ReportOutcome> {
+fn outcome(said: &Value) -> Option<SendResult> {
     let problem = || said.get("problem").and_then(Value::as_str);
     Some(match said.get("status")?.as_str()? {
-        "recorded" | "known" => ReportOutcome::Done,
-        "unknown" => ReportOutcome::Unknown,
-        "too_old" => ReportOutcome::GivenUp(problem().unwrap_or("it is too old").to_owned()),
-        "refused" => ReportOutcome::Refused(problem().unwrap_or("the server refuses it").to_owned()),
+        "recorded" | "known" => SendResult::Done,
+        "unknown" => SendResult::Unknown,
+        "too_old" => SendResult::GivenUp(problem().unwrap_or("it is too old").to_owned()),
+        "refused" => SendResult::Refused(problem().unwrap_or("the server refuses it").to_owned()),
         // A result that only newer servers know.
-        _ => ReportOutcome::Refused(problem()?.to_owned()),
+        _ => SendResult::Refused(problem()?.to_owned()),
     })
 }
 
@@ -223,7 +223,7 @@ mod tests {
 
     #[test]
     fn each_report_has_its_outcome() {
-        assert_eq!(outcome(&json!({"status": "known"})), Some(ReportOutcome::Done));
+        assert_eq!(outcome(&json!({"status": "known"})), Some(SendResult::Done));
         let refused = outcome(&json!({"status": "refused", "problem": "key: is no UUID"}));
         assert_eq!(refused.unwrap().problem(), Some("key: is no UUID"));
         assert_eq!(outcome(&json!({"status": "perhaps"})), None);

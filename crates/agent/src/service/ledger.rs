@@ -15,7 +15,7 @@ const FILE: &str = "reservations.json";
 
 /// What is known about one reservation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct Known {
+pub(super) struct KnownReservation {
     /// Its names.
     pub names: Names,
     /// The name of its probe; empty for the agent's own reservation.
@@ -29,7 +29,7 @@ pub(super) struct Known {
 }
 
 /// The reservations at one server, by `APP/COMPONENT`.
-type OfServer = BTreeMap<String, Known>;
+type OfServer = BTreeMap<String, KnownReservation>;
 
 /// The ledger, as described in the module's documentation.
 #[derive(Debug, Default)]
@@ -70,12 +70,12 @@ impl Ledger {
     }
 
     /// What is known about this reservation.
-    pub fn get(&self, names: &Names) -> Option<&Known> {
+    pub fn get(&self, names: &Names) -> Option<&KnownReservation> {
         self.servers.get(&self.server)?.get(&names.to_string())
     }
 
     /// Stores what is known about a reservation.
-    pub fn put(&mut self, known: Known) {
+    pub fn put(&mut self, known: KnownReservation) {
         if self.get(&known.names) != Some(&known) {
             self.known().insert(known.names.to_string(), known);
         }
@@ -89,7 +89,7 @@ impl Ledger {
     }
 
     /// The reservations that are no longer `wanted`.
-    pub fn gone(&self, wanted: impl Fn(&Known) -> bool) -> Vec<Known> {
+    pub fn gone(&self, wanted: impl Fn(&KnownReservation) -> bool) -> Vec<KnownReservation> {
         let all = self.servers.get(&self.server).into_iter().flat_map(BTreeMap::values);
         all.filter(|known| !wanted(known)).cloned().collect()
     }
@@ -118,8 +118,13 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let open = |server| Ledger::open(Some(StateDirectory::open(Some(directory.path())).unwrap()), server);
         let names = Names::parse("web/shop").unwrap();
-        let known =
-            Known { names: names.clone(), probe: "web".to_owned(), made: true, by_host: false, told: None };
+        let known = KnownReservation {
+            names: names.clone(),
+            probe: "web".to_owned(),
+            made: true,
+            by_host: false,
+            told: None,
+        };
         let mut ledger = open("http://a");
         ledger.put(known.clone());
         ledger.write();

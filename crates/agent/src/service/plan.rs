@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use innkeeper_core::names::{AppName, ComponentName};
 use innkeeper_settings::{Findings, Problem};
 
-use crate::config::{self, Config, Loaded, Overrides};
+use crate::config::{self, Config, LoadedConfig, Overrides};
 use crate::probe::config::read;
 use crate::probe::{Probe, ProbeTarget, Probes};
 use crate::report::Names;
@@ -33,7 +33,7 @@ pub(super) struct ServicePlan {
 
 /// Loads the configuration.
 pub(super) fn load(overrides: &Overrides) -> ServicePlan {
-    let Loaded { config, mut problems, mut rest, is_file_lost, .. } = config::load(overrides);
+    let LoadedConfig { config, mut problems, mut rest, is_file_lost, .. } = config::load(overrides);
     let mut findings = Findings::default();
     let host = host_name();
     let mut probes = read(&mut rest, &host, &mut findings);

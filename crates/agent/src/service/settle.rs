@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::ledger::{Known, Ledger};
+use super::ledger::{KnownReservation, Ledger};
 use super::plan::{ServicePlan, names_of};
 use super::{say, terms};
 use crate::api::{Api, ApiTrouble};
 use crate::clock::Stamp;
 use crate::report::{Names, ReportKind, SpooledReport};
-use crate::sender::{PATIENCE, ReportOutcome, deliver, reserve};
+use crate::sender::{PATIENCE, SendResult, deliver, reserve};
 use crate::spool::Destination;
 use crate::state::{StateDirectory, try_lock};
 
@@ -147,7 +147,7 @@ impl Reservations {
                 (None, None) => return Ok(Progress::Left),
             };
             let is_taken_over = known.is_none() && !made;
-            let mut now = Known {
+            let mut now = KnownReservation {
                 names: one.names.clone(),
                 probe: one.probe,
                 made,
@@ -204,7 +204,7 @@ impl Reservations {
             let delivered = deliver(api, &Destination::Server(None), &notes, left)?;
             let told = delivered.outcomes.iter().zip(batch);
             found.extend(
-                told.map(|(outcome, one)| (one.names.clone(), !matches!(outcome, ReportOutcome::Unknown))),
+                told.map(|(outcome, one)| (one.names.clone(), !matches!(outcome, SendResult::Unknown))),
             );
         }
         Ok(found)

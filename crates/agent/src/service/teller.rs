@@ -14,7 +14,7 @@ use super::settle::Reservations;
 use crate::api::{Api, ApiTrouble};
 use crate::logbook;
 use crate::report::{Names, SpooledReport};
-use crate::sender::{BACKOFF, PATIENCE, ReportOutcome, ReportSender, deliver, next_pause};
+use crate::sender::{BACKOFF, PATIENCE, ReportSender, SendResult, deliver, next_pause};
 use crate::spool::{Destination, Spool, SpoolEntry};
 use crate::state::StateDirectory;
 
@@ -207,12 +207,12 @@ impl Teller {
             for (outcome, report) in outcomes.into_iter().zip(brought) {
                 let Some(names) = &report.names else { continue };
                 match outcome {
-                    ReportOutcome::Done => {}
-                    ReportOutcome::Unknown => {
+                    SendResult::Done => {}
+                    SendResult::Unknown => {
                         self.reservations.forget(names);
                         unknown.push(report);
                     }
-                    ReportOutcome::Refused(problem) | ReportOutcome::GivenUp(problem) => {
+                    SendResult::Refused(problem) | SendResult::GivenUp(problem) => {
                         say(format_args!("a report of {names} is refused: {problem}"));
                     }
                 }
@@ -286,7 +286,7 @@ fn deliver_front(
     api: &Api,
     waiting: &VecDeque<SpooledReport>,
     until: Instant,
-) -> Result<Vec<ReportOutcome>, ApiTrouble> {
+) -> Result<Vec<SendResult>, ApiTrouble> {
     let left = until.saturating_duration_since(Instant::now());
     Ok(deliver(api, &Destination::Server(None), &batch(waiting), left)?.outcomes)
 }

@@ -18,7 +18,7 @@ use rustls::ClientConfig;
 use super::dialogue::{Dialogue, LONGEST_TRANSFER};
 use super::failure::{Cause, Failure, Stage};
 use crate::guard;
-use crate::timed::Waits;
+use crate::timed::IoTimeouts;
 
 /// The most idle connections that are kept for the next mail.
 const MOST_PARKED: usize = 4;
@@ -204,12 +204,12 @@ fn ended(mail: &str) -> String {
 
 /// The time limits: the timeout for each step, and twice the timeout for all steps together.
 struct Patience {
-    waits: Waits,
+    waits: IoTimeouts,
 }
 
 impl Patience {
     fn new(timeout: Duration) -> Self {
-        Self { waits: Waits { most: timeout, until: Instant::now() + 2 * timeout } }
+        Self { waits: IoTimeouts { most: timeout, until: Instant::now() + 2 * timeout } }
     }
 
     fn check(&self, stage: Stage) -> Result<(), Failure> {

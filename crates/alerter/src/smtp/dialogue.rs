@@ -18,7 +18,7 @@ use lettre::transport::smtp::response::Response;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
 use super::failure::Cause;
-use crate::timed::{Timed, Waits};
+use crate::timed::{IoTimeouts, Timed};
 use crate::{tls, words};
 
 /// The bytes of an answer's line that are kept, and the most bytes of an answer.
@@ -46,7 +46,7 @@ impl Dialogue {
     /// the server and its list of extensions.
     pub(super) fn open(
         address: SocketAddr,
-        waits: Waits,
+        waits: IoTimeouts,
         tls: Option<(&Arc<ClientConfig>, &str)>,
         hello: &ClientId,
     ) -> Result<Self, Cause> {

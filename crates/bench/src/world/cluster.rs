@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
-use innkeeper_testing::cluster::{self, Setup};
+use innkeeper_testing::cluster::{self, ClusterSetup};
 
 use super::Conditions;
 
@@ -33,10 +33,10 @@ impl BenchCluster {
     pub fn start(conditions: &Conditions) -> Self {
         let programs = conditions.postgres.clone();
         let counting = if conditions.statements { COUNTING } else { "" };
-        let cluster = cluster::Cluster::start_as(Setup {
+        let cluster = cluster::Cluster::start_as(ClusterSetup {
             settings: format!("{SETTINGS}{counting}"),
             is_durable: conditions.pick(true, true, false),
-            ..Setup::by(programs.clone())
+            ..ClusterSetup::by(programs.clone())
         });
         Self { cluster, programs }
     }

@@ -3,13 +3,13 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{Down, Incident, Job, MOST_ROWS, Missed, Recovered};
+use super::{DownJob, Incident, MOST_ROWS, Missed, Recovered, SummaryJob};
 use crate::alert::Cause;
 
 /// Takes what is missed, then what is open, then what recovered.
 #[derive(Debug, Default)]
 pub struct Drafting {
-    down: Vec<Down>,
+    down: Vec<DownJob>,
     all_down: HashSet<i64>,
     recovered: Vec<Recovered>,
     /// Where each stands in the list; none for those that are left out.
@@ -25,7 +25,7 @@ impl Drafting {
             _ => "missed".to_owned(),
         };
         let Missed { reservation_id: id, app, component, owner, deadline: since, .. } = missed;
-        self.add(Down { job: Job { id, app, component, owner }, what, since, before: 0 });
+        self.add(DownJob { job: SummaryJob { id, app, component, owner }, what, since, before: 0 });
     }
 
     /// An incident that is open.
@@ -33,8 +33,8 @@ impl Drafting {
         let Incident { reservation_id: id, app, component, owner, cause, opened_at: since, .. } = open;
         let what = in_words(cause);
         if self.all_down.insert(id) {
-            self.add(Down {
-                job: Job { id, app, component, owner },
+            self.add(DownJob {
+                job: SummaryJob { id, app, component, owner },
                 what: what.to_owned(),
                 since,
                 before: 0,
@@ -84,7 +84,7 @@ impl Drafting {
             std::collections::hash_map::Entry::Vacant(new) => {
                 new.insert(next);
                 if room {
-                    let job = Job { id, app, component, owner };
+                    let job = SummaryJob { id, app, component, owner };
                     let what = what.to_owned();
                     self.recovered.push(Recovered { job, what, times: 1, opened_at, closed_at, down_ms });
                 }
@@ -93,14 +93,14 @@ impl Drafting {
     }
 
     /// What is down, the longest first, and how many more are; what recovered, and how many more did.
-    pub fn lists(mut self) -> (Vec<Down>, usize, Vec<Recovered>, usize) {
+    pub fn lists(mut self) -> (Vec<DownJob>, usize, Vec<Recovered>, usize) {
         self.cut();
         let more_down = self.all_down.len() - self.down.len();
         let more_recovered = self.all_recovered.len() - self.recovered.len();
         (self.down, more_down, self.recovered, more_recovered)
     }
 
-    fn add(&mut self, down: Down) {
+    fn add(&mut self, down: DownJob) {
         self.down.push(down);
         if self.down.len() >= 2 * MOST_ROWS {
             self.cut();

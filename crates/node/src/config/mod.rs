@@ -31,8 +31,8 @@ use innkeeper_core::names::AlerterName;
 use innkeeper_core::recipient::{MOST_RECIPIENTS, Recipient};
 use innkeeper_core::wording::SubjectWords;
 use innkeeper_settings::{
-    AGENTS_VARIABLES, Deeper, Findings, Flag, Named, Places, Section, Table, Variables, lay_environment,
-    lay_flags, parse, take,
+    AGENTS_VARIABLES, Deeper, Findings, Flag, NamedSection, Places, Section, Table, Variables,
+    lay_environment, lay_flags, parse, take,
 };
 pub use innkeeper_settings::{ConfigError, Origin, Problem};
 
@@ -70,13 +70,13 @@ fn variables() -> Variables {
     Variables {
         sections: &SECTIONS,
         named: vec![
-            Named {
+            NamedSection {
                 section: "alerter",
                 always: &[LOG_ALERTER],
                 makers: &["kind"],
                 keys: alerters::all_keys(),
             },
-            Named {
+            NamedSection {
                 section: "peer",
                 always: &[],
                 makers: &["url_file", "url"],

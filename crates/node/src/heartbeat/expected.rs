@@ -7,7 +7,7 @@ use askama::Template;
 use chrono::TimeDelta;
 use innkeeper_core::Time;
 use innkeeper_core::alert::stamp;
-use innkeeper_store::{Check, KnownNode, NodeState, Store, StoreError};
+use innkeeper_store::{KnownNode, NodeState, SelfCheck, Store, StoreError};
 
 use super::{Operator, gone_after};
 use crate::config::{ExpectConfig, Live};
@@ -113,7 +113,7 @@ impl Watch {
 }
 
 /// The state that follows `known`; `None` if it does not change.
-fn next(strength: &Strength, known: Option<&Check>, now: Time) -> Option<&'static str> {
+fn next(strength: &Strength, known: Option<&SelfCheck>, now: Time) -> Option<&'static str> {
     match (strength.is_enough(), known.map(|known| (known.state.as_str(), known.since_at))) {
         (true, None | Some((OK, _))) => None,
         (true, Some(_)) => Some(OK),
@@ -156,7 +156,7 @@ mod tests {
     #[test]
     fn fewer_is_told_after_five_minutes_and_once() {
         let at = |seconds: i64| Time::from_timestamp(1_000_000 + seconds, 0).unwrap();
-        let check = |state: &str| Check {
+        let check = |state: &str| SelfCheck {
             name: "expected sweeper".to_owned(),
             state: state.to_owned(),
             problem: String::new(),

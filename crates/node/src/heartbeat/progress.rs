@@ -80,7 +80,7 @@ pub struct Failing {
 
 /// The state of the work.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Standing {
+pub struct WorkState {
     /// All work that had arrived by this time is done.
     pub until: Instant,
     /// When the latest attempt that succeeded began.
@@ -142,7 +142,7 @@ impl Progress {
     }
 
     /// The present state.
-    pub fn standing(&self) -> Standing {
+    pub fn standing(&self) -> WorkState {
         let now = self.now();
         let state = self.state();
         let hangs = state.workers.values().filter_map(|worker| {
@@ -164,7 +164,7 @@ impl Progress {
         let until = under_way
             .chain(failing.as_ref().map(|failing| failing.since))
             .fold(self.0.pending.done_until(now), Instant::min);
-        Standing { until, proved: state.proved, failing }
+        WorkState { until, proved: state.proved, failing }
     }
 
     /// When the latest successful attempt began; before the first, when this was created.
@@ -316,13 +316,13 @@ mod tests {
         let begun = time.now();
         let attempt = progress.begin("first");
         time.pass(SLOW - Duration::from_millis(1));
-        assert_eq!(progress.standing(), Standing { until: begun, proved: None, failing: None });
+        assert_eq!(progress.standing(), WorkState { until: begun, proved: None, failing: None });
         time.pass(Duration::from_millis(1));
         let standing = progress.standing();
         assert_eq!(standing.until, begun, "as of its begin");
         assert!(standing.failing.is_some_and(|failing| failing.problem.contains("under way for 3 s")));
         attempt.succeeded();
-        let done = Standing { until: time.now(), proved: Some(begun), failing: None };
+        let done = WorkState { until: time.now(), proved: Some(begun), failing: None };
         assert_eq!(progress.standing(), done);
     }
 

@@ -26,7 +26,7 @@ use parking_lot::{Mutex, MutexGuard};
 use uuid::Uuid;
 
 use crate::connection::{AnyConnection, Connected, write_on};
-use crate::database_file::Keeper;
+use crate::database_file::IdleConnections;
 use crate::runs::Runs;
 use crate::{Store, StoreError, history, recent};
 
@@ -95,7 +95,7 @@ pub enum Recorded {
 
 /// What became of a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Written {
+pub struct BatchOutcome {
     /// One for each arrival, in their order.
     pub recorded: Vec<Recorded>,
     /// Whether a conclusion may have changed, so that a sweeper should look now.
@@ -112,7 +112,7 @@ pub struct FastPath {
 }
 
 /// Writes batches over one connection of its own, which it keeps as long as it works.
-pub struct Writer {
+pub struct CheckInWriter {
     store: Store,
     slot: Arc<Slot>,
     lock_patience: Option<Duration>,
@@ -128,7 +128,7 @@ impl Slot {
     }
 }
 
-impl Keeper for Slot {
+impl IdleConnections for Slot {
     fn close_idle(&self) {
         let mut connection = self.connection();
         if connection.as_ref().is_some_and(Connected::is_void) {
@@ -139,17 +139,17 @@ impl Keeper for Slot {
 
 impl Store {
     /// A writer of check-ins.
-    pub fn writer(&self) -> Writer {
+    pub fn writer(&self) -> CheckInWriter {
         let slot = Arc::<Slot>::default();
         if let Some(file) = self.file() {
             let keeper: Weak<Slot> = Arc::downgrade(&slot);
             file.register(keeper);
         }
-        Writer { store: self.clone(), slot, lock_patience: None }
+        CheckInWriter { store: self.clone(), slot, lock_patience: None }
     }
 }
 
-impl Writer {
+impl CheckInWriter {
     /// On Postgres, gives up a batch that waits longer than this for a row that another transaction has locked.
     #[must_use]
     pub fn that_waits_for_locks_at_most(self, patience: Duration) -> Self {
@@ -160,7 +160,7 @@ impl Writer {
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
-    pub fn record(&mut self, batch: &[Arrival]) -> Result<Written, StoreError> {
+    pub fn record(&mut self, batch: &[Arrival]) -> Result<BatchOutcome, StoreError> {
         let file = self.store.file().cloned();
         self.on_connection(|connection| {
             write_on(file.as_ref(), connection, |connection| record(connection, batch))
@@ -252,7 +252,7 @@ impl HistoryRow<'_> {
     }
 }
 
-fn record(connection: &mut AnyConnection, batch: &[Arrival]) -> Result<Written, StoreError> {
+fn record(connection: &mut AnyConnection, batch: &[Arrival]) -> Result<BatchOutcome, StoreError> {
     // First: while this transaction holds no other lock, waiting for another batch with the same keys cannot deadlock.
     let known = keys::take(connection, batch)?;
     let mut resolved = resolve::resolve(connection, batch, &known)?;
@@ -317,7 +317,7 @@ fn record(connection: &mut AnyConnection, batch: &[Arrival]) -> Result<Written, 
         history::pair_late(connection, reservation_id, start)?;
     }
     let recorded = resolved.into_iter().map(Recorded::from).collect();
-    Ok(Written { recorded, wake })
+    Ok(BatchOutcome { recorded, wake })
 }
 
 /// How long the run took that this check-in ends, as its agent says, ms.

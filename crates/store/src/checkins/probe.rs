@@ -8,7 +8,7 @@ use diesel::sql_types::{BigInt, Text};
 use innkeeper_core::Time;
 use uuid::Uuid;
 
-use super::Writer;
+use super::CheckInWriter;
 use crate::StoreError;
 use crate::connection::{AnyConnection, write_on};
 use crate::rows::ms;
@@ -20,7 +20,7 @@ enum End {
     Last,
 }
 
-impl Writer {
+impl CheckInWriter {
     /// Writes what a check-in writes (a state, the history, a run), and rolls it back. It waits at most two seconds for a lock, uses no
     /// number of a sequence, and skips rows that another transaction has locked.
     ///

@@ -13,7 +13,7 @@ use innkeeper_core::reservation::{Reservation, Window};
 use innkeeper_core::sla::RefusedSpan;
 
 use super::resolve::{Resolved, find_all};
-use super::{Arrival, Writer};
+use super::{Arrival, CheckInWriter};
 use crate::StoreError;
 use crate::connection::{AnyConnection, write_on};
 use crate::rows::{ms, time};
@@ -47,7 +47,7 @@ impl Refusals {
     }
 }
 
-impl Writer {
+impl CheckInWriter {
     /// Notes that successes of the reservation that this check-in is for were refused in `window`. If the reservation was heard from since
     /// its span began, a new span begins.
     ///

@@ -12,7 +12,7 @@ use innkeeper_core::reservation::Patch;
 use super::{Arrival, Definition, Target, batch_time};
 use crate::connection::AnyConnection;
 use crate::reservation_rows::{find, lock_states};
-use crate::reserve::{Wish, reserve_with_alerters};
+use crate::reserve::{ReservationRequest, reserve_with_alerters};
 use crate::schema::{ping_keys, reservations};
 use crate::{Actor, Reserved, StoreError};
 
@@ -109,7 +109,7 @@ fn define(
 ) -> Result<Resolved, StoreError> {
     let Arrival { target, checkin, .. } = arrival;
     let by = Actor { who: checkin.by.clone(), source: checkin.source.clone() };
-    let wish = Wish { patch, is_brought, by: &by };
+    let wish = ReservationRequest { patch, is_brought, by: &by };
     let (reserved, alerters) = match target {
         Target::Names(app, component) => reserve_with_alerters(connection, app, component, wish, now)?,
         Target::Slug { ping_key, slug } if !has_nul(ping_key) && !has_nul(slug) => {
@@ -129,7 +129,13 @@ fn define(
                 return Ok(known(row.id));
             }
             let patch = Patch { slug: Some(slug.clone()), ..patch.clone() };
-            reserve_with_alerters(connection, &app, &component, Wish { patch: &patch, ..wish }, now)?
+            reserve_with_alerters(
+                connection,
+                &app,
+                &component,
+                ReservationRequest { patch: &patch, ..wish },
+                now,
+            )?
         }
         Target::Slug { .. } | Target::Key(_) => return Ok(Resolved::Unknown),
     };

@@ -50,7 +50,7 @@ pub(crate) struct DatabaseFile {
     /// Open connections, without the anchor.
     connections: AtomicUsize,
     /// Those that keep idle connections.
-    keepers: Mutex<Vec<Weak<dyn Keeper>>>,
+    keepers: Mutex<Vec<Weak<dyn IdleConnections>>>,
     /// Whether something was committed that is worth a checkpoint.
     written: AtomicBool,
     /// What the latest look through it has found damaged.
@@ -65,7 +65,7 @@ enum State {
 }
 
 /// A holder of idle connections.
-pub(crate) trait Keeper: Send + Sync {
+pub(crate) trait IdleConnections: Send + Sync {
     /// Closes them.
     fn close_idle(&self);
 }
@@ -97,7 +97,7 @@ impl DatabaseFile {
     }
 
     /// Has idle connections of `keeper` closed when the file is lost.
-    pub fn register(&self, keeper: Weak<dyn Keeper>) {
+    pub fn register(&self, keeper: Weak<dyn IdleConnections>) {
         let mut keepers = lock(&self.keepers);
         keepers.retain(|keeper| keeper.strong_count() > 0);
         keepers.push(keeper);

@@ -53,7 +53,7 @@ impl Filter {
 
 /// Where a page begins, and so in which order it goes on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Cursor {
+pub enum ListCursor {
     /// Those with an open alert first, then the others, each by name.
     Worst {
         /// Whether those with an open alert are not through yet.
@@ -85,7 +85,7 @@ pub enum Cursor {
     },
 }
 
-impl Cursor {
+impl ListCursor {
     /// The worst first, from the beginning.
     pub fn worst() -> Self {
         Self::Worst { down: true, app: String::new(), component: String::new() }
@@ -143,7 +143,7 @@ pub(super) struct Key {
 pub(super) fn keys(
     connection: &mut AnyConnection,
     filter: &Filter,
-    cursor: &Cursor,
+    cursor: &ListCursor,
     limit: i64,
     now: Time,
 ) -> Result<Vec<Key>, StoreError> {
@@ -161,17 +161,17 @@ pub(super) fn keys(
             .sql(")")
     };
     match cursor {
-        Cursor::Worst { app, component, .. } | Cursor::Name { app, component } => {
+        ListCursor::Worst { app, component, .. } | ListCursor::Name { app, component } => {
             query = query.filter(behind(app, component)).order((reservations::app, reservations::component));
         }
-        Cursor::Newest { before } => {
+        ListCursor::Newest { before } => {
             // Of both, or Postgres may walk through the states from their end.
             query = query
                 .filter(reservations::id.lt(*before))
                 .filter(states::reservation_id.lt(*before))
                 .order(reservations::id.desc());
         }
-        Cursor::Silent { last, id } => {
+        ListCursor::Silent { last, id } => {
             let behind = |select: &str| {
                 sql::<Bool>(&format!("{select} ({SILENCE}) > ("))
                     .bind::<BigInt, _>(last.map_or(0, ms))
@@ -190,11 +190,11 @@ pub(super) fn keys(
         }
     }
     match cursor {
-        Cursor::Worst { down: true, .. } => {
+        ListCursor::Worst { down: true, .. } => {
             let open = alerts::table.filter(alerts::closed_at.is_null()).select(alerts::reservation_id);
             query = query.filter(reservations::id.eq_any(open));
         }
-        Cursor::Worst { down: false, .. } => query = query.filter(states::status.ne("down")),
+        ListCursor::Worst { down: false, .. } => query = query.filter(states::status.ne("down")),
         _ => {}
     }
     if let Some(text) = &filter.text {
@@ -263,16 +263,16 @@ pub(super) fn keys(
 pub(super) fn readable_keys(
     connection: &mut AnyConnection,
     filter: &Filter,
-    cursor: &Cursor,
+    cursor: &ListCursor,
     limit: i64,
 ) -> Result<Vec<Key>, StoreError> {
     let (app, component) = match cursor {
-        Cursor::Worst { down: true, .. } => return Ok(Vec::new()),
-        Cursor::Worst { app, component, .. } | Cursor::Name { app, component } => {
+        ListCursor::Worst { down: true, .. } => return Ok(Vec::new()),
+        ListCursor::Worst { app, component, .. } | ListCursor::Name { app, component } => {
             (app.as_str(), component.as_str())
         }
         // Without their rows the others have no order.
-        Cursor::Newest { .. } | Cursor::Silent { .. } => ("", ""),
+        ListCursor::Newest { .. } | ListCursor::Silent { .. } => ("", ""),
     };
     let index = match connection {
         AnyConnection::Postgres(_) => "",

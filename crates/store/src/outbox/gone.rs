@@ -17,7 +17,7 @@ use crate::blind::Blindness;
 use crate::connection::AnyConnection;
 use crate::readable::list;
 use crate::rows::ms;
-use crate::said::{Counted, Down, LastWords};
+use crate::said::{Counted, Down, LastNotes};
 use crate::schema::{alerts, deliveries, outages, states};
 use crate::sweep::{DueReservation, load_due};
 use crate::{NewDelivery, Store, StoreError};
@@ -269,7 +269,7 @@ fn anew(
     }
     let spoken =
         due.iter().filter_map(|due| Some((&due.reservation, due.alert.as_ref()?.open.reason.output_of())));
-    let said = LastWords::of(connection, spoken)?;
+    let said = LastNotes::of(connection, spoken)?;
     let down = Down::now(connection, &Counted::default())?;
     let mut all = Vec::with_capacity(due.len());
     for DueReservation { reservation, alert, .. } in &due {

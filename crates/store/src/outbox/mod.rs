@@ -112,7 +112,7 @@ pub enum SendOutcome {
 
 /// Deliveries and what became of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finished {
+pub struct FinishedDeliveries {
     /// Which.
     pub ids: Vec<i64>,
     /// What became of them.

@@ -5,7 +5,7 @@ use innkeeper_core::Time;
 use innkeeper_core::notice::DeliveryState;
 
 use super::outages::{AllGivenUp, add_given_up, note_given_up};
-use super::{Finished, SendOutcome, pacing};
+use super::{FinishedDeliveries, SendOutcome, pacing};
 use crate::connection::AnyConnection;
 use crate::rows::ms;
 use crate::schema::deliveries;
@@ -19,7 +19,7 @@ impl Store {
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
-    pub fn finish(&self, token: &str, finished: &[Finished], now: Time) -> Result<(), StoreError> {
+    pub fn finish(&self, token: &str, finished: &[FinishedDeliveries], now: Time) -> Result<(), StoreError> {
         self.write(|connection| {
             let mut given_up = AllGivenUp::new();
             let groups = by_outcome(finished);
@@ -68,9 +68,9 @@ impl Store {
 }
 
 /// The ids of each outcome, so that one statement records all that ended alike.
-fn by_outcome(finished: &[Finished]) -> Vec<(&SendOutcome, Vec<i64>)> {
+fn by_outcome(finished: &[FinishedDeliveries]) -> Vec<(&SendOutcome, Vec<i64>)> {
     let mut groups: Vec<(&SendOutcome, Vec<i64>)> = Vec::new();
-    for Finished { ids, outcome } in finished {
+    for FinishedDeliveries { ids, outcome } in finished {
         // Nearly all are delivered; what is tried again has a time of its own.
         match groups.iter_mut().rev().find(|(known, _)| *known == outcome) {
             Some((_, all)) => all.extend(ids),

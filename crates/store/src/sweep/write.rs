@@ -20,7 +20,7 @@ use crate::connection::AnyConnection;
 use crate::counts::LastCount;
 use crate::rows::ms;
 use crate::runs::{forget_told, note_told};
-use crate::said::{Counted, Last, LastWords};
+use crate::said::{Counted, Last, LastNotes};
 use crate::schema::alerts;
 use crate::{NewDelivery, StoreError, outbox, recent};
 
@@ -169,7 +169,7 @@ pub(super) fn messages(
     }
     let of = |kind: EventKind| changes.iter().filter(move |change| change.kind == kind);
     let spoken = changes.iter().map(|one| (&one.decision.due.reservation, one.decision.output_of));
-    let said = LastWords::of(connection, spoken)?;
+    let said = LastNotes::of(connection, spoken)?;
     let over: Vec<i64> = of(EventKind::Recovered).map(|change| change.alert_id).collect();
     let reached = outbox::reached(connection, &over)?;
     // Of what comes back together none is down beside the others.

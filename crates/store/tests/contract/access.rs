@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 use innkeeper_core::access::{Scope, UserRole};
-use innkeeper_core::guesses::Count;
+use innkeeper_core::guesses::GuessCount;
 use innkeeper_core::reservation::Patch;
 use innkeeper_core::snooze::SnoozeMode;
 use innkeeper_store::{
@@ -129,7 +129,7 @@ fn a_role_that_changes_ends_the_sessions(database: &TestDatabase) {
 
 fn wrong_passwords_are_counted_and_forgotten(database: &TestDatabase) {
     let store = database.store();
-    let counts = Count::of_stranger("ada", "10.0.0.5");
+    let counts = GuessCount::of_stranger("ada", "10.0.0.5");
     for n in 1..=5 {
         assert_eq!(store.count_guess(&counts, at(n)).unwrap(), None, "{n}");
     }
@@ -139,9 +139,9 @@ fn wrong_passwords_are_counted_and_forgotten(database: &TestDatabase) {
         assert_eq!(store.count_guess(&counts, at(5)).unwrap(), Some(TimeDelta::seconds(1)));
     }
     assert_eq!(database.count("login_failures WHERE failures = 5"), 3);
-    let elsewhere = Count::of_stranger("ada", "10.0.0.6");
+    let elsewhere = GuessCount::of_stranger("ada", "10.0.0.6");
     assert_eq!(store.wait_for(&elsewhere, at(5)).unwrap(), None, "another network");
-    assert_eq!(store.wait_for(&Count::of_device("one"), at(5)).unwrap(), None, "a known device");
+    assert_eq!(store.wait_for(&GuessCount::of_device("one"), at(5)).unwrap(), None, "a known device");
     assert_eq!(store.count_guess(&counts, at(6)).unwrap(), None);
     assert_eq!(store.wait_for(&counts, at(6)).unwrap(), Some(TimeDelta::seconds(2)));
     // The right one: the network has tried the others all the same.
@@ -159,7 +159,7 @@ fn wrong_passwords_are_counted_and_forgotten(database: &TestDatabase) {
 
 fn of_many_guesses_at_once_each_is_counted_before(database: &TestDatabase) {
     let store = database.store();
-    let counts = Count::of_stranger("ada", "10.0.0.5");
+    let counts = GuessCount::of_stranger("ada", "10.0.0.5");
     let looked_at = together(12, |_| patiently(|| store.count_guess(&counts, at(1))))
         .into_iter()
         .filter(Option::is_none)
@@ -175,7 +175,7 @@ fn a_flood_of_guesses_fills_no_table(database: &TestDatabase) {
          WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 30000)
          SELECT 'network ' || n, 1, {old} + n FROM numbers"
     ));
-    let counts = Count::of_stranger("ada", "10.0.0.5");
+    let counts = GuessCount::of_stranger("ada", "10.0.0.5");
     assert_eq!(store.count_guess(&counts, at(100)).unwrap(), None);
     let left = database.count("login_failures");
     assert!((15_000..=20_000).contains(&left), "{left}");
@@ -449,7 +449,7 @@ fn what_has_ended_is_forgotten(database: &TestDatabase) {
     store.begin_session(&ada, &new_session("old"), at(0)).unwrap();
     store.begin_session(&ada, &new_session("new"), days(20)).unwrap();
     store.invite_first_admin("new", days(50)).unwrap();
-    store.count_guess(&Count::of_device("one"), at(0)).unwrap();
+    store.count_guess(&GuessCount::of_device("one"), at(0)).unwrap();
     store.forget_visits(days(10), days(31)).unwrap();
     let counts =
         ["users", "sessions", "invitations", "login_failures", "audit"].map(|table| database.count(table));

@@ -2,7 +2,7 @@
 
 use innkeeper_core::names::AppName;
 use innkeeper_core::reservation::{Patch, Spec};
-use innkeeper_store::{ActingStore, Actor, Applied, Named, StoreError, Undone};
+use innkeeper_store::{ActingStore, Actor, Applied, IdentifiedReservation, StoreError, Undone};
 use innkeeper_testing::database::TestDatabase;
 
 use crate::world::*;
@@ -40,7 +40,7 @@ fn all_terms(store: &ActingStore, of: Option<&str>) -> Vec<Spec> {
     read.map(|()| all).unwrap()
 }
 
-fn names(named: &[Named]) -> Vec<&str> {
+fn names(named: &[IdentifiedReservation]) -> Vec<&str> {
     named.iter().map(|one| one.component.as_str()).collect()
 }
 

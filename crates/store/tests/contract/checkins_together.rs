@@ -1,7 +1,7 @@
 //! Several writers at once: nothing is lost, and nobody waits for somebody who waits for him.
 
 use innkeeper_core::reservation::Patch;
-use innkeeper_store::{Arrival, Definition, Target, Written};
+use innkeeper_store::{Arrival, BatchOutcome, Definition, Target};
 use innkeeper_testing::database::TestDatabase;
 
 use crate::world::*;
@@ -26,7 +26,7 @@ fn all_write(database: &TestDatabase, batch: impl Fn(usize, usize) -> Vec<Arriva
             if writer % 2 == 1 {
                 batch.reverse();
             }
-            let written: Written = match writer / 2 {
+            let written: BatchOutcome = match writer / 2 {
                 0 => own.record(&batch),
                 _ => record(&mut own, &batch),
             }

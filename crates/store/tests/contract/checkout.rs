@@ -70,7 +70,8 @@ fn everyone_who_was_told_hears_of_it_once_and_after(database: &TestDatabase) {
         assert_eq!((notice.event.as_str(), notice.subject.as_str()), (event, subject));
         assert_eq!(notice.alert.as_ref().unwrap().dedup_key, dedup_key);
         let ids = vec![sending.deliveries[0].id];
-        let done = innkeeper_store::Finished { ids, outcome: innkeeper_store::SendOutcome::Delivered };
+        let done =
+            innkeeper_store::FinishedDeliveries { ids, outcome: innkeeper_store::SendOutcome::Delivered };
         store.finish("t", &[done], at(80)).unwrap();
     }
 }
@@ -81,7 +82,7 @@ fn everyone_hears_of_it_also_when_the_alert_was_long_open(database: &TestDatabas
     store.pass(at(60));
     let sent = store.claim_singles("log", at(60), seconds(60), "t", 10).unwrap();
     let ids = vec![sent[0].deliveries[0].id];
-    let done = innkeeper_store::Finished { ids, outcome: innkeeper_store::SendOutcome::Delivered };
+    let done = innkeeper_store::FinishedDeliveries { ids, outcome: innkeeper_store::SendOutcome::Delivered };
     store.finish("t", &[done], at(60)).unwrap();
     store.prune(100, at(5000), &mut Walk::default(), &|| true).unwrap();
     store.check_out(&app(SHOP), &component("backup"), at(9000)).unwrap();

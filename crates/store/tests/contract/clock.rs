@@ -47,7 +47,7 @@ fn what_was_stamped_ahead_comes_back_and_a_second_pass_changes_nothing(database:
     assert_eq!(store.pass(at(DAY + 90)).opened, 2, "one of them recovered");
     let ada = store.add_user("ada", UserRole::Admin, "link", at(DAY * 2), at(DAY)).unwrap().unwrap();
     store.begin_session(&ada, &new_session("hash"), at(DAY + 60)).unwrap();
-    store.count_guess(&innkeeper_core::guesses::Count::of_device("one"), at(DAY + 60)).unwrap();
+    store.count_guess(&innkeeper_core::guesses::GuessCount::of_device("one"), at(DAY + 60)).unwrap();
     store.begin_app_setup(ada.id, "hash", "secret", at(DAY + 60)).unwrap();
     store.finish_app_setup(&ada, "hash", "secret", at(DAY + 60), &[], at(DAY + 60)).unwrap();
     database.execute("UPDATE users SET password = 'password'");

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::time::Instant;
 
 use innkeeper_core::reservation::Patch;
-use innkeeper_store::{DatabaseKind, Finished, SendOutcome};
+use innkeeper_store::{DatabaseKind, FinishedDeliveries, SendOutcome};
 use innkeeper_testing::database::TestDatabase;
 
 use crate::asked::{asked, listen, plans};
@@ -82,7 +82,7 @@ fn who_gathers_is_found_by_an_index_when_singles_fail() {
     let store = database.store();
     put(&store, 0, &["one", "two"]);
     let sendings = store.claim_singles("mail", at(0), seconds(10), "t", 10).unwrap();
-    let retried = |n: usize| Finished {
+    let retried = |n: usize| FinishedDeliveries {
         ids: vec![sendings[n].deliveries[0].id],
         outcome: SendOutcome::Retry { at: at(5 + n as i64), maybe_sent: false, problem: "busy".to_owned() },
     };

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use diesel::SqliteConnection;
 use diesel::connection::{Connection as _, SimpleConnection as _};
-use innkeeper_store::{ActingStore, FileLook, Store, StoreConfig, StoreError, Writer};
+use innkeeper_store::{ActingStore, CheckInWriter, FileLook, Store, StoreConfig, StoreError};
 use innkeeper_testing::database::{TestDatabase, tester};
 
 use crate::world::*;
@@ -16,7 +16,7 @@ use crate::world::*;
 struct Works {
     database: TestDatabase,
     store: ActingStore,
-    writer: Writer,
+    writer: CheckInWriter,
     path: PathBuf,
 }
 

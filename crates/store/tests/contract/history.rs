@@ -93,7 +93,8 @@ fn incidents_and_messages_go_when_they_ended_long_ago(database: &TestDatabase) {
         let sent = store.claim_singles("log", at(second), seconds(9), "t", 10).unwrap();
         let of_a = sent.iter().flat_map(|one| &one.deliveries).filter(|one| one.notice.subject == "shop/a");
         let ids: Vec<i64> = of_a.map(|one| one.id).collect();
-        let done = innkeeper_store::Finished { ids, outcome: innkeeper_store::SendOutcome::Delivered };
+        let done =
+            innkeeper_store::FinishedDeliveries { ids, outcome: innkeeper_store::SendOutcome::Delivered };
         store.finish("t", &[done], at(second)).unwrap();
     }
     let all = Pruned { checkins: 1, deliveries: 2, alerts: 1 };

@@ -8,7 +8,7 @@ use innkeeper_core::reservation::Patch;
 use innkeeper_core::schedule::Schedule;
 use innkeeper_core::sla::State;
 use innkeeper_core::snooze::SnoozeMode;
-use innkeeper_store::{ActingStore, Cursor, DatabaseKind, Filter, MOST_LOOKED_AT, Page};
+use innkeeper_store::{ActingStore, DatabaseKind, Filter, ListCursor, MOST_LOOKED_AT, Page};
 use innkeeper_testing::database::TestDatabase;
 
 use crate::world::*;
@@ -24,7 +24,13 @@ on_both!(
 );
 
 /// The components on all pages from `cursor` on.
-fn through(store: &ActingStore, filter: &Filter, mut cursor: Cursor, limit: i64, now: i64) -> Vec<String> {
+fn through(
+    store: &ActingStore,
+    filter: &Filter,
+    mut cursor: ListCursor,
+    limit: i64,
+    now: i64,
+) -> Vec<String> {
     let mut all = Vec::new();
     loop {
         let page = store.page(filter, &cursor, limit, at(now)).unwrap();
@@ -38,7 +44,7 @@ fn through(store: &ActingStore, filter: &Filter, mut cursor: Cursor, limit: i64,
 }
 
 fn names(store: &ActingStore, filter: &Filter, limit: i64) -> Vec<String> {
-    through(store, filter, Cursor::worst(), limit, 1000)
+    through(store, filter, ListCursor::worst(), limit, 1000)
 }
 
 fn a_list_is_paged_through_without_a_gap_those_that_are_down_first(database: &TestDatabase) {
@@ -57,10 +63,11 @@ fn a_list_is_paged_through_without_a_gap_those_that_are_down_first(database: &Te
     }
     let counts = store.open_counts().unwrap();
     assert_eq!((counts.down, counts.waiting), (5, 5));
-    let Page { listed, next, .. } = store.page(&Filter::default(), &Cursor::worst(), 5, at(1000)).unwrap();
+    let Page { listed, next, .. } =
+        store.page(&Filter::default(), &ListCursor::worst(), 5, at(1000)).unwrap();
     assert!(listed.iter().all(|one| one.open_alert.is_some()));
     let next = match next {
-        Some(Cursor::Worst { down, component, .. }) => Some((down, component)),
+        Some(ListCursor::Worst { down, component, .. }) => Some((down, component)),
         _ => None,
     };
     assert_eq!(next, Some((true, "job-43".to_owned())));
@@ -109,11 +116,11 @@ fn each_order_is_paged_through_without_a_gap(database: &TestDatabase) {
     store.check_in("b", &[fail(at(90), 1)]);
     for limit in [1, 2, 3, 7, 8] {
         let order = |cursor| through(&store, &Filter::default(), cursor, limit, 100).join("");
-        assert_eq!(order(Cursor::name()), "zAabcde", "limit {limit}");
-        assert_eq!(order(Cursor::newest()), "zAebdac", "limit {limit}");
-        assert_eq!(order(Cursor::silent()), "bAzdeca", "limit {limit}");
+        assert_eq!(order(ListCursor::name()), "zAabcde", "limit {limit}");
+        assert_eq!(order(ListCursor::newest()), "zAebdac", "limit {limit}");
+        assert_eq!(order(ListCursor::silent()), "bAzdeca", "limit {limit}");
         let shop = Filter { app: Some(SHOP.to_owned()), ..Filter::default() };
-        assert_eq!(through(&store, &shop, Cursor::silent(), limit, 100).join(""), "bAdeca");
+        assert_eq!(through(&store, &shop, ListCursor::silent(), limit, 100).join(""), "bAdeca");
     }
 }
 
@@ -156,7 +163,7 @@ fn in_every_state(store: &ActingStore) {
 fn a_state_is_what_evaluation_says(database: &TestDatabase) {
     let store = database.store();
     in_every_state(&store);
-    let listed = store.page(&Filter::default(), &Cursor::name(), 100, at(1000)).unwrap().listed;
+    let listed = store.page(&Filter::default(), &ListCursor::name(), 100, at(1000)).unwrap().listed;
     let mut met = BTreeSet::new();
     for &state in State::ALL {
         let named = |one: &Assessed| one.reservation.spec.component.to_string();
@@ -167,7 +174,9 @@ fn a_state_is_what_evaluation_says(database: &TestDatabase) {
         }
         let filter = Filter { state: Some(state), ..Filter::default() };
         for limit in [1, 2, 100] {
-            for cursor in [Cursor::name(), Cursor::worst(), Cursor::newest(), Cursor::silent()] {
+            for cursor in
+                [ListCursor::name(), ListCursor::worst(), ListCursor::newest(), ListCursor::silent()]
+            {
                 let mut found = through(&store, &filter, cursor, limit, 1000);
                 found.sort_unstable();
                 assert_eq!(found, by_name, "{state:?} by {limit}");
@@ -177,7 +186,7 @@ fn a_state_is_what_evaluation_says(database: &TestDatabase) {
     let all = ["down", "held", "late", "new", "overdue", "running", "snoozed", "up"];
     assert_eq!(met.into_iter().collect::<Vec<_>>(), all);
     let down = Filter { state: Some(State::Down), ..Filter::default() };
-    let found = through(&store, &down, Cursor::name(), 10, 1000);
+    let found = through(&store, &down, ListCursor::name(), 10, 1000);
     assert_eq!(found, ["down", "down too", "gateway", "just down"]);
 }
 
@@ -197,14 +206,14 @@ fn a_page_of_a_state_stops_looking_and_goes_on_from_there(database: &TestDatabas
         "UPDATE reservations SET schedule = 'every 500s', grace_ms = 900000 WHERE component = '{last}'"
     ));
     let late = Filter { state: Some(State::Late), ..Filter::default() };
-    let page = store.page(&late, &Cursor::name(), 50, at(1000)).unwrap();
+    let page = store.page(&late, &ListCursor::name(), 50, at(1000)).unwrap();
     assert_eq!((page.listed.len(), page.looked_at), (0, Some(MOST_LOOKED_AT)));
     let page = store.page(&late, &page.next.unwrap(), 50, at(1000)).unwrap();
     assert_eq!((page.listed.len(), page.looked_at, page.next), (1, None, None));
     let up = Filter { state: Some(State::Up), ..Filter::default() };
-    let page = store.page(&up, &Cursor::name(), 50, at(1000)).unwrap();
+    let page = store.page(&up, &ListCursor::name(), 50, at(1000)).unwrap();
     assert_eq!((page.listed.len(), page.looked_at, page.next.is_some()), (50, None, true));
-    assert_eq!(through(&store, &up, Cursor::name(), 4000, 1000).len() as i64, count);
+    assert_eq!(through(&store, &up, ListCursor::name(), 4000, 1000).len() as i64, count);
 }
 
 /// So many copies of the reservation `job`, with their states.
@@ -264,7 +273,7 @@ fn a_job_that_changes_its_half_is_in_each_page_once(database: &TestDatabase) {
             is_over.store(true, std::sync::atomic::Ordering::SeqCst);
         });
         while !is_over.load(std::sync::atomic::Ordering::SeqCst) {
-            let page = store.page(&Filter::default(), &Cursor::worst(), 10, at(200)).unwrap();
+            let page = store.page(&Filter::default(), &ListCursor::worst(), 10, at(200)).unwrap();
             let mut names: Vec<String> =
                 page.listed.iter().map(|one| one.reservation.spec.component.to_string()).collect();
             names.sort();

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 
 use innkeeper_core::notice::{EventKind, Notice};
 use innkeeper_store::{
-    ActingStore, AlertEvent, Finished, GivingUp, GoneAlerter, SendOutcome, Sending, WaitingCounts,
+    ActingStore, AlertEvent, FinishedDeliveries, GivingUp, GoneAlerter, SendOutcome, Sending, WaitingCounts,
 };
 use innkeeper_testing::database::TestDatabase;
 
@@ -57,7 +57,7 @@ pub fn finish<'a>(
     second: i64,
 ) {
     let ids = sendings.into_iter().flat_map(|one| &one.deliveries).map(|one| one.id).collect();
-    store.finish(token, &[Finished { ids, outcome }], at(second)).unwrap();
+    store.finish(token, &[FinishedDeliveries { ids, outcome }], at(second)).unwrap();
 }
 
 pub fn retry(second: i64, maybe_sent: bool) -> SendOutcome {
@@ -217,10 +217,10 @@ fn many_outcomes_are_recorded_at_once(database: &TestDatabase) {
         dead(),
         SendOutcome::Delivered,
     ];
-    let finished: Vec<Finished> = sent
+    let finished: Vec<FinishedDeliveries> = sent
         .iter()
         .zip(outcomes)
-        .map(|(one, outcome)| Finished { ids: vec![one.deliveries[0].id], outcome })
+        .map(|(one, outcome)| FinishedDeliveries { ids: vec![one.deliveries[0].id], outcome })
         .collect();
     store.finish("t", &finished, at(1)).unwrap();
     assert_eq!(

@@ -2,7 +2,7 @@
 //! minute, however many claim.
 
 use innkeeper_core::notice::{EventKind, Notice};
-use innkeeper_store::{ActingStore, Finished, SendOutcome, Sending};
+use innkeeper_store::{ActingStore, FinishedDeliveries, SendOutcome, Sending};
 use innkeeper_testing::database::TestDatabase;
 
 use crate::outbox::{TO, finish, put, retry, subjects};
@@ -162,8 +162,11 @@ fn a_digest_of_which_a_part_came_through_was_sent(database: &TestDatabase) {
             put(&store, second, &["one", "two"]);
             let digest = claim(&store, second, "t").unwrap();
             let parts = digest.deliveries.iter().zip(outcomes);
-            let mut parts: Vec<Finished> = parts
-                .map(|(delivery, outcome)| Finished { ids: vec![delivery.id], outcome: outcome.clone() })
+            let mut parts: Vec<FinishedDeliveries> = parts
+                .map(|(delivery, outcome)| FinishedDeliveries {
+                    ids: vec![delivery.id],
+                    outcome: outcome.clone(),
+                })
                 .collect();
             if at_once {
                 store.finish("t", &parts, at(second + 1)).unwrap();

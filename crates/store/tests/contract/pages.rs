@@ -5,7 +5,7 @@ use innkeeper_core::notice::DeliveryState;
 use innkeeper_core::reservation::Patch;
 use innkeeper_core::schedule::Schedule;
 use innkeeper_store::{
-    Arrival, ChangeOutcome, Cursor, Filter, SendOutcome, SentDelivery, StoreError, Target, Topic,
+    Arrival, ChangeOutcome, Filter, ListCursor, SendOutcome, SentDelivery, StoreError, Target, Topic,
 };
 use innkeeper_testing::database::TestDatabase;
 
@@ -42,7 +42,7 @@ fn a_page_knows_of_its_rows_what_the_whole_list_knows(database: &TestDatabase) {
     let of_whole =
         |one: &Assessed| whole.iter().find(|other| other.reservation.id == one.reservation.id).cloned();
     for limit in [1, 3, 8] {
-        let page = store.page(&Filter::default(), &Cursor::worst(), limit, at(100)).unwrap().listed;
+        let page = store.page(&Filter::default(), &ListCursor::worst(), limit, at(100)).unwrap().listed;
         assert_eq!(page.len() as i64, limit);
         page.iter().for_each(|one| assert_eq!(Some(one), of_whole(one).as_ref()));
     }

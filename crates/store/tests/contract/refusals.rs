@@ -15,7 +15,7 @@ fn what_is_refused_since_a_job_was_heard_of_is_a_blind_window_of_its_own() {
         store.book("backup", &every(60));
         store.book("other", &every(60));
         let [mut writer, mut second] = [(); 2].map(|()| store.writer());
-        let refuse = |writer: &mut innkeeper_store::Writer, from, seconds| {
+        let refuse = |writer: &mut innkeeper_store::CheckInWriter, from, seconds| {
             let window = Window { from: at(from), until: at(seconds) };
             writer.note_refusal(&arrival("backup", success(at(seconds))), window).unwrap();
         };

@@ -10,8 +10,8 @@ use innkeeper_core::reservation::{Patch, Reservation};
 use innkeeper_core::schedule::Schedule;
 use innkeeper_core::second_factor::LoginMethod;
 use innkeeper_store::{
-    ActingStore, AlertEvent, Arrival, Definition, NewDelivery, NewSession, Recorded, Reserved, StoreError,
-    SweepOutcome, Target, Writer, Written,
+    ActingStore, AlertEvent, Arrival, BatchOutcome, CheckInWriter, Definition, NewDelivery, NewSession,
+    Recorded, Reserved, StoreError, SweepOutcome, Target,
 };
 use uuid::Uuid;
 
@@ -112,9 +112,9 @@ pub trait Shop {
     /// Reserves at `at(0)`; returns the id.
     fn book(&self, name: &str, patch: &Patch) -> i64;
     /// Records check-ins of one component in one batch.
-    fn check_in(&self, name: &str, checkins: &[CheckIn]) -> Written;
+    fn check_in(&self, name: &str, checkins: &[CheckIn]) -> BatchOutcome;
     /// Records a batch.
-    fn record(&self, batch: &[Arrival]) -> Written;
+    fn record(&self, batch: &[Arrival]) -> BatchOutcome;
     /// What is known of the component.
     fn look(&self, name: &str) -> Reservation;
     /// The alert that is open on the component.
@@ -131,14 +131,14 @@ impl Shop for ActingStore {
         }
     }
 
-    fn check_in(&self, name: &str, checkins: &[CheckIn]) -> Written {
+    fn check_in(&self, name: &str, checkins: &[CheckIn]) -> BatchOutcome {
         let batch: Vec<Arrival> = checkins.iter().map(|checkin| arrival(name, checkin.clone())).collect();
         let written = self.record(&batch);
         assert!(written.recorded.iter().all(|one| matches!(one, Recorded::Done { .. })), "{written:?}");
         written
     }
 
-    fn record(&self, batch: &[Arrival]) -> Written {
+    fn record(&self, batch: &[Arrival]) -> BatchOutcome {
         record(&mut self.writer(), batch).unwrap()
     }
 
@@ -253,7 +253,7 @@ pub fn together<T: Send>(count: usize, work: impl Fn(usize) -> T + Sync) -> Vec<
 }
 
 /// Records a batch as ingest does: the short way what can go it, the general way the rest.
-pub fn record(writer: &mut Writer, batch: &[Arrival]) -> Result<Written, StoreError> {
+pub fn record(writer: &mut CheckInWriter, batch: &[Arrival]) -> Result<BatchOutcome, StoreError> {
     let fast_path = writer.record_plain(batch)?;
     let open = |recorded: &Option<Recorded>| recorded.is_none();
     let rest: Vec<Arrival> = batch
@@ -265,5 +265,5 @@ pub fn record(writer: &mut Writer, batch: &[Arrival]) -> Result<Written, StoreEr
     let written = writer.record(&rest)?;
     let mut others = written.recorded.into_iter();
     let recorded = fast_path.recorded.into_iter().map(|recorded| recorded.or_else(|| others.next()).unwrap());
-    Ok(Written { recorded: recorded.collect(), wake: fast_path.wake || written.wake })
+    Ok(BatchOutcome { recorded: recorded.collect(), wake: fast_path.wake || written.wake })
 }

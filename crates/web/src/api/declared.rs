@@ -12,12 +12,12 @@ use innkeeper_core::reservation::Spec;
 use innkeeper_core::ways::DeadEnd;
 use innkeeper_http::{ApiError, Caller, LargeBody, ListSpool};
 use innkeeper_node::heartbeat::dead_end_reporter::line;
-use innkeeper_store::{Applied, Changed, Named, Store};
+use innkeeper_store::{Applied, ChangedDeclaration, IdentifiedReservation, Store};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::document::{ReservationDocument, terms_knowing};
-use super::reading::{self, Asked};
+use super::reading::{self, ReadQuery};
 use super::{ask, named_app};
 use crate::AppState;
 use crate::lists::JSON;
@@ -72,8 +72,8 @@ pub(crate) struct AppliedSet {
     warnings: Vec<String>,
 }
 
-impl From<Named> for NamedReservation {
-    fn from(Named { id, app, component }: Named) -> Self {
+impl From<IdentifiedReservation> for NamedReservation {
+    fn from(IdentifiedReservation { id, app, component }: IdentifiedReservation) -> Self {
         Self { id, app, component }
     }
 }
@@ -81,10 +81,11 @@ impl From<Named> for NamedReservation {
 impl AppliedSet {
     fn of(applied: Applied, dry_run: bool, warnings: Vec<String>, may_read: bool) -> Self {
         let field = |line: String| line.split(':').next().unwrap_or_default().to_owned();
-        let changed = |Changed { reservation, difference }: Changed| ChangedReservation {
-            reservation: reservation.into(),
-            difference: if may_read { difference } else { difference.into_iter().map(field).collect() },
-        };
+        let changed =
+            |ChangedDeclaration { reservation, difference }: ChangedDeclaration| ChangedReservation {
+                reservation: reservation.into(),
+                difference: if may_read { difference } else { difference.into_iter().map(field).collect() },
+            };
         Self {
             dry_run,
             created: applied.created.into_iter().map(Into::into).collect(),
@@ -124,7 +125,7 @@ pub(crate) async fn apply(
     request: HttpRequest,
     body: LargeBody,
 ) -> Answer {
-    let asked = Asked::of(&request, &["dry_run", "prune", "app"])?;
+    let asked = ReadQuery::of(&request, &["dry_run", "prune", "app"])?;
     let dry_run = asked.flag("dry_run")?.unwrap_or_default();
     let prune = asked.flag("prune")?.unwrap_or_default();
     let app = named_app(&caller, asked.text("app"))?;
@@ -245,7 +246,7 @@ pub(crate) fn apply_by_post() {}
     params(("app" = Option<String>, Query, description = "just this app")),
     responses((status = 200, description = "the set", content((DeclaredDocument = "application/json"), (DeclaredDocument = "application/toml")))))]
 pub(crate) async fn export(app_state: Data<AppState>, caller: Caller, request: HttpRequest) -> Answer {
-    let asked = Asked::of(&request, &["app"])?;
+    let asked = ReadQuery::of(&request, &["app"])?;
     let app = named_app(&caller, asked.text("app"))?;
     let is_toml = names_toml(&request, header::ACCEPT);
     let (store, asker, now) = (app_state.store.clone(), caller.clone(), app_state.clock.now());

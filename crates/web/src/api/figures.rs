@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::reservations::{Standing, answer};
+use super::reservations::{ShownReservation, answer};
 use super::shown::Changeable;
 use super::{ask, no_reservation, visible};
 use crate::AppState;
@@ -127,7 +127,7 @@ pub(crate) async fn accept(app_state: Data<AppState>, caller: Caller, id: Path<i
     let standing = ask(&app_state, &caller, move |store, now| {
         visible(store, &asker, id, now)?;
         match store.accept_figures(id, now)? {
-            Accepted::Done(_) => Standing::of(store, visible(store, &asker, id, now)?, now),
+            Accepted::Done(_) => ShownReservation::of(store, visible(store, &asker, id, now)?, now),
             Accepted::Unknown => Err(no_reservation(id)),
             refused => Err(ApiError::Conflict(not_accepted(&refused))),
         }

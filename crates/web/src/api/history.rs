@@ -9,7 +9,7 @@ use innkeeper_core::{Invalid, word};
 use innkeeper_http::{ApiError, Caller};
 use innkeeper_store::{PastAlert, Retried, Store};
 
-use super::reading::Asked;
+use super::reading::ReadQuery;
 use super::shown::{Alert, Alerts, CheckIns, Deliveries, Delivery, next};
 use super::{ask, visible};
 use crate::AppState;
@@ -29,7 +29,7 @@ pub(crate) async fn checkins(
     id: Path<i64>,
     request: HttpRequest,
 ) -> Answer {
-    let limit = Asked::of(&request, &["limit"])?.limit()?;
+    let limit = ReadQuery::of(&request, &["limit"])?.limit()?;
     let (asker, id) = (caller.clone(), id.into_inner());
     let checkins = ask(&app_state, &caller, move |store, now| {
         visible(store, &asker, id, now)?;
@@ -53,7 +53,7 @@ pub(crate) async fn alerts_of(
     id: Path<i64>,
     request: HttpRequest,
 ) -> Answer {
-    let asked = Asked::of(&request, &["before", "limit"])?;
+    let asked = ReadQuery::of(&request, &["before", "limit"])?;
     let (before, limit) = (asked.before()?, asked.limit()?);
     let (asker, id) = (caller.clone(), id.into_inner());
     let page = ask(&app_state, &caller, move |store, now| {
@@ -75,7 +75,7 @@ pub(crate) async fn alerts_of(
     ),
     responses((status = 200, description = "a page, each with its messages", body = Alerts)))]
 pub(crate) async fn alerts(app_state: Data<AppState>, caller: Caller, request: HttpRequest) -> Answer {
-    let asked = Asked::of(&request, &["open", "before", "limit"])?;
+    let asked = ReadQuery::of(&request, &["open", "before", "limit"])?;
     let (open, before, limit) = (asked.flag("open")?, asked.before()?, asked.limit()?);
     let apps = caller.apps();
     let page = ask(&app_state, &caller, move |store, _| {
@@ -111,7 +111,7 @@ fn with_deliveries(store: &Store, alerts: Vec<PastAlert>, limit: i64) -> Result<
     ),
     responses((status = 200, description = "a page", body = Deliveries)))]
 pub(crate) async fn deliveries(app_state: Data<AppState>, caller: Caller, request: HttpRequest) -> Answer {
-    let asked = Asked::of(&request, &["state", "before", "limit"])?;
+    let asked = ReadQuery::of(&request, &["state", "before", "limit"])?;
     let state = asked.text("state").map(|text| word::parse("state", text)).transpose()?.ok_or_else(|| {
         let problem = format!("is missing; give {}", word::one_of::<DeliveryState>());
         Invalid::new("state", problem)

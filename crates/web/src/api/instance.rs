@@ -10,7 +10,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::ask;
-use super::reading::Asked;
+use super::reading::ReadQuery;
 use super::shown::next;
 use crate::AppState;
 use crate::lists::JSON;
@@ -161,7 +161,7 @@ pub(crate) struct Audit {
     ),
     responses((status = 200, description = "a page", body = Audit)))]
 pub(crate) async fn audit(app_state: Data<AppState>, caller: Caller, request: HttpRequest) -> Answer {
-    let asked = Asked::of(&request, &["before", "limit"])?;
+    let asked = ReadQuery::of(&request, &["before", "limit"])?;
     let (before, limit) = (asked.before()?, asked.limit()?);
     let entries = ask(&app_state, &caller, move |store, _| Ok(store.audit_log(before, limit)?)).await?;
     let entry = |entry: AuditEntry| Entry {

@@ -13,9 +13,9 @@ use serde_json::Value;
 const LONGEST: usize = 4000;
 
 /// The parameters of a query.
-pub(crate) struct Asked(HashMap<&'static str, String>);
+pub(crate) struct ReadQuery(HashMap<&'static str, String>);
 
-impl Asked {
+impl ReadQuery {
     /// Parses a query with the parameters in `known` and no others: a filter with a misspelt name would otherwise match
     /// everything.
     pub fn of(request: &HttpRequest, known: &[&'static str]) -> Result<Self, Invalid> {
@@ -191,7 +191,7 @@ mod tests {
     fn a_query_says_what_it_may_say() {
         let of = |query: &str| {
             let request = TestRequest::with_uri(&format!("/x?{query}")).to_http_request();
-            Asked::of(&request, &["q", "limit", "before", "open"])
+            ReadQuery::of(&request, &["q", "limit", "before", "open"])
         };
         assert_eq!(of("q=a+b%2Fc&&limit=").unwrap().text("q"), Some("a b/c"));
         for (query, field) in

@@ -13,11 +13,11 @@ use innkeeper_core::schedule::KINDS;
 use innkeeper_core::sla::State;
 use innkeeper_core::{Invalid, Time};
 use innkeeper_http::{ApiError, Body, Caller};
-use innkeeper_store::{ActingStore, ChangeOutcome, Cursor, Filter, Store, Undelivered};
+use innkeeper_store::{ActingStore, ChangeOutcome, Filter, ListCursor, Store, Undelivered};
 use serde_json::{Map, Value};
 
 use super::document::{ReservationDocument, changed_terms, etag, spec};
-use super::reading::{self, Asked};
+use super::reading::{self, ReadQuery};
 use super::shown::{Changeable, Reservation, Reservations};
 use super::{ask, named_app, no_reservation, visible};
 use crate::AppState;
@@ -44,13 +44,13 @@ const TRIES: usize = 3;
     ),
     responses((status = 200, description = "a page", body = Reservations)))]
 pub(crate) async fn list(app_state: Data<AppState>, caller: Caller, request: HttpRequest) -> Answer {
-    let asked = Asked::of(&request, &LISTED_BY)?;
+    let asked = ReadQuery::of(&request, &LISTED_BY)?;
     let state = asked.text("state").map(|word| State::parse("state", word)).transpose()?;
     let cursor = match asked.text("cursor") {
         Some(text) => read_cursor(text)?,
         // Reservations in the same state have the same severity, so they are ordered by name.
-        None if state.is_some() => Cursor::name(),
-        None => Cursor::worst(),
+        None if state.is_some() => ListCursor::name(),
+        None => ListCursor::worst(),
     };
     let limit = asked.limit()?;
     let text = |name| asked.text(name).map(str::to_owned);
@@ -78,16 +78,16 @@ pub(crate) async fn list(app_state: Data<AppState>, caller: Caller, request: Htt
 /// The parameters of a list.
 pub(crate) const LISTED_BY: [&str; 7] = ["q", "app", "tag", "owner", "state", "limit", "cursor"];
 
-pub(crate) fn write_cursor(cursor: &Cursor) -> serde_json::Result<String> {
+pub(crate) fn write_cursor(cursor: &ListCursor) -> serde_json::Result<String> {
     Ok(URL_SAFE_NO_PAD.encode(serde_json::to_vec(cursor)?))
 }
 
-pub(crate) fn read_cursor(text: &str) -> Result<Cursor, Invalid> {
+pub(crate) fn read_cursor(text: &str) -> Result<ListCursor, Invalid> {
     let wrong = || Invalid::new("cursor", "is none that an answer gave as `next`");
     let json = URL_SAFE_NO_PAD.decode(text).map_err(|_| wrong())?;
     let value: Value = serde_json::from_slice(&json).map_err(|_| wrong())?;
     let cursor = serde_json::from_value(value).map_err(|_| wrong())?;
-    if let Cursor::Worst { app, component, .. } | Cursor::Name { app, component } = &cursor {
+    if let ListCursor::Worst { app, component, .. } | ListCursor::Name { app, component } = &cursor {
         // PostgreSQL accepts no NUL in a text.
         [app, component].into_iter().try_for_each(|text| one_line("cursor", text, 500))?;
     }
@@ -112,7 +112,7 @@ pub(crate) async fn create(app_state: Data<AppState>, caller: Caller, Body(body)
         let id = store.create(spec, now)?.ok_or_else(|| {
             ApiError::Conflict(format!("there is a reservation {name} already; change it with PATCH"))
         })?;
-        Standing::of(store, store.listed(id, now)?.ok_or_else(|| no_reservation(id))?, now)
+        ShownReservation::of(store, store.listed(id, now)?.ok_or_else(|| no_reservation(id))?, now)
     })
     .await?;
     app_state.look_again();
@@ -129,7 +129,8 @@ pub(crate) async fn create(app_state: Data<AppState>, caller: Caller, Body(body)
     responses((status = 200, description = "the reservation, with its `ETag`", body = Reservation)))]
 pub(crate) async fn look(app_state: Data<AppState>, caller: Caller, id: Path<i64>) -> Answer {
     let asker = caller.clone();
-    let look = move |store: &ActingStore, now| Standing::of(store, visible(store, &asker, *id, now)?, now);
+    let look =
+        move |store: &ActingStore, now| ShownReservation::of(store, visible(store, &asker, *id, now)?, now);
     Ok(answer(&mut HttpResponse::Ok(), &app_state, &caller, &ask(&app_state, &caller, look).await?))
 }
 
@@ -169,7 +170,9 @@ pub(crate) async fn change(
             let after = patched(&before, patch.clone(), &shared)?;
             // The change applies to the spec that was read, even if `If-Match` is `*`.
             match store.change(id, &Patch::for_all_of(after), &|spec| *spec == before, now)? {
-                ChangeOutcome::Done => return Standing::of(store, visible(store, &asker, id, now)?, now),
+                ChangeOutcome::Done => {
+                    return ShownReservation::of(store, visible(store, &asker, id, now)?, now);
+                }
                 ChangeOutcome::Unknown => return Err(no_reservation(id)),
                 ChangeOutcome::Outdated => {}
             }
@@ -266,13 +269,13 @@ fn outdated() -> ApiError {
 }
 
 /// A reservation as an answer shows it.
-pub(crate) struct Standing {
+pub(crate) struct ShownReservation {
     pub assessed: Assessed,
     undelivered: Option<Undelivered>,
     now: Time,
 }
 
-impl Standing {
+impl ShownReservation {
     /// Adds warnings about its messages that are not delivered.
     pub fn of(store: &Store, assessed: Assessed, now: Time) -> Result<Self, ApiError> {
         let id = assessed.reservation.id;
@@ -285,9 +288,9 @@ pub(crate) fn answer(
     response: &mut HttpResponseBuilder,
     app_state: &AppState,
     caller: &Caller,
-    standing: &Standing,
+    standing: &ShownReservation,
 ) -> HttpResponse {
-    let Standing { assessed, undelivered, now } = standing;
+    let ShownReservation { assessed, undelivered, now } = standing;
     let reservation = Reservation::of(assessed, undelivered.as_ref(), app_state, caller, *now);
     response.insert_header((header::ETAG, reservation.etag()));
     response.json(Changeable::of(reservation, assessed, caller.may(Permission::Read)))

@@ -10,7 +10,7 @@ use innkeeper_store::Undone;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::reservations::{Standing, answer};
+use super::reservations::{ShownReservation, answer};
 use super::shown::Changeable;
 use super::{ask, no_reservation, reading, visible};
 use crate::AppState;
@@ -115,7 +115,7 @@ async fn sleep(
         if !is_there {
             return Err(no_reservation(id));
         }
-        Standing::of(store, visible(store, &asker, id, now)?, now)
+        ShownReservation::of(store, visible(store, &asker, id, now)?, now)
     })
     .await?;
     app_state.look_again();
@@ -141,7 +141,7 @@ pub(crate) async fn undo_checkout(app_state: Data<AppState>, caller: Caller, id:
             return Err(unknown());
         }
         match store.undo_checkout(id, now)? {
-            Undone::Done => Standing::of(store, visible(store, &asker, id, now)?, now),
+            Undone::Done => ShownReservation::of(store, visible(store, &asker, id, now)?, now),
             Undone::Unknown => Err(unknown()),
             Undone::Taken { name } => {
                 Err(ApiError::Conflict(format!("{name} is another reservation by now; check that out first")))

@@ -29,7 +29,7 @@ pub(crate) use without::Provider;
 use innkeeper_core::access::UserRole;
 use innkeeper_http::keys;
 
-use crate::refused_logins::Why;
+use crate::refused_logins::RefusalReason;
 
 /// The path to which the provider sends people back, below `public_url`.
 pub(crate) const CALLBACK: &str = "/login/openid/callback";
@@ -131,12 +131,12 @@ pub(crate) enum OpenIdTrouble {
 }
 
 impl OpenIdTrouble {
-    pub fn why(&self) -> Why {
+    pub fn why(&self) -> RefusalReason {
         match self {
-            Self::Away(_) => Why::ProviderAway,
-            Self::Refused(_) => Why::ProviderRefused,
-            Self::Unaccepted(_) => Why::Unaccepted,
-            Self::Untrusted(_) => Why::Untrusted,
+            Self::Away(_) => RefusalReason::ProviderAway,
+            Self::Refused(_) => RefusalReason::ProviderRefused,
+            Self::Unaccepted(_) => RefusalReason::Unaccepted,
+            Self::Untrusted(_) => RefusalReason::Untrusted,
         }
     }
 

@@ -10,7 +10,7 @@ use innkeeper_core::{Time, duration};
 use innkeeper_http::nodes::{Parked, STEPS_SHOWN};
 use innkeeper_http::{ApiError, Caller};
 use innkeeper_node::heartbeat::{LEASE, Strength, clock, gone_after, missing_after, strengths};
-use innkeeper_store::{Check, ClockStep, Duty, KnownNode, NodeState, StepOutcome, Ticker};
+use innkeeper_store::{ClockStep, Duty, KnownNode, NodeState, SelfCheck, StepOutcome, Ticker};
 
 use super::form::Form;
 use super::frame::Frame;
@@ -186,7 +186,7 @@ pub struct CheckRow {
 }
 
 impl CheckRow {
-    pub fn of(check: &Check, zone: Tz, now: Time) -> Self {
+    pub fn of(check: &SelfCheck, zone: Tz, now: Time) -> Self {
         Self {
             name: check.name.clone(),
             state: check.state.clone(),

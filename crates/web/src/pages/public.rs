@@ -8,7 +8,7 @@ use innkeeper_core::assessed::Assessed;
 use innkeeper_core::sla::State;
 use innkeeper_core::{Time, duration};
 use innkeeper_http::{ApiError, Caller};
-use innkeeper_store::{Cursor, Filter, Share, StoreError};
+use innkeeper_store::{Filter, ListCursor, Share, StoreError};
 
 use super::frame::Frame;
 use super::{ask, page};
@@ -75,7 +75,7 @@ fn look(app_state: &AppState, key: &str, shape: &str, now: Time) -> Result<Optio
             return Ok(Some(SharedView { share, listed: listed.into_iter().collect(), more: false }));
         }
     };
-    let found = app_state.store.page(&filter, &Cursor::worst(), ROWS, now)?;
+    let found = app_state.store.page(&filter, &ListCursor::worst(), ROWS, now)?;
     Ok(Some(SharedView { share, listed: found.listed, more: found.next.is_some() }))
 }
 

@@ -3,7 +3,7 @@
 use innkeeper_core::names::one_line;
 use innkeeper_core::sla::State;
 use innkeeper_core::{Invalid, Time};
-use innkeeper_store::{Cursor, Filter};
+use innkeeper_store::{Filter, ListCursor};
 use serde::Deserialize;
 
 /// The longest text that is looked for, characters.
@@ -67,19 +67,19 @@ impl StatusQuery {
     }
 
     /// Where the page begins.
-    pub fn cursor(&self) -> Cursor {
+    pub fn cursor(&self) -> ListCursor {
         let name = || self.after_app.clone().zip(self.after_component.clone());
         match self.sort.as_str() {
-            "newest" => self.after_id.map_or(Cursor::newest(), |before| Cursor::Newest { before }),
-            "silent" => self.after_id.map_or(Cursor::silent(), |id| Cursor::Silent {
+            "newest" => self.after_id.map_or(ListCursor::newest(), |before| ListCursor::Newest { before }),
+            "silent" => self.after_id.map_or(ListCursor::silent(), |id| ListCursor::Silent {
                 last: self.after_at.and_then(Time::from_timestamp_millis),
                 id,
             }),
             // Those of one state are as bad as each other.
             sort if sort == "name" || !self.state.trim().is_empty() => {
-                name().map_or(Cursor::name(), |(app, component)| Cursor::Name { app, component })
+                name().map_or(ListCursor::name(), |(app, component)| ListCursor::Name { app, component })
             }
-            _ => name().map_or(Cursor::worst(), |(app, component)| Cursor::Worst {
+            _ => name().map_or(ListCursor::worst(), |(app, component)| ListCursor::Worst {
                 down: self.after_down.unwrap_or_default(),
                 app,
                 component,
@@ -113,7 +113,7 @@ impl StatusQuery {
     }
 
     /// The address of the page behind `cursor`.
-    pub fn address(&self, cursor: Option<&Cursor>) -> String {
+    pub fn address(&self, cursor: Option<&ListCursor>) -> String {
         let fields = [
             ("q", &self.q),
             ("app", &self.app),
@@ -128,16 +128,16 @@ impl StatusQuery {
             .map(|(key, value)| (key, value.clone()))
             .collect();
         match cursor {
-            Some(Cursor::Worst { down, app, component }) => pairs.extend([
+            Some(ListCursor::Worst { down, app, component }) => pairs.extend([
                 ("after_down", down.to_string()),
                 ("after_app", app.clone()),
                 ("after_component", component.clone()),
             ]),
-            Some(Cursor::Name { app, component }) => {
+            Some(ListCursor::Name { app, component }) => {
                 pairs.extend([("after_app", app.clone()), ("after_component", component.clone())]);
             }
-            Some(Cursor::Newest { before }) => pairs.push(("after_id", before.to_string())),
-            Some(Cursor::Silent { last, id }) => {
+            Some(ListCursor::Newest { before }) => pairs.push(("after_id", before.to_string())),
+            Some(ListCursor::Silent { last, id }) => {
                 pairs.push(("after_id", id.to_string()));
                 pairs.extend(last.map(|last| ("after_at", last.timestamp_millis().to_string())));
             }

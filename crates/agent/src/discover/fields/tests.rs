@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 
 fn read(text: &str, cron: Cron) -> Result<Times, String> {
-    let mut cursor = Cursor::new(text.as_bytes(), 0);
+    let mut cursor = FieldCursor::new(text.as_bytes(), 0);
     Times::read(&mut cursor, cron)
 }
 

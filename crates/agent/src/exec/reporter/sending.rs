@@ -6,13 +6,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::super::setup::{Disk, Setup, USUAL_DELAY};
-use super::super::terms::Told;
+use super::super::terms::ExecSpec;
 use super::{SPREAD, Shared, locked};
 use crate::api::{Api, ApiTrouble};
 use crate::logbook;
 use crate::report::SpooledReport;
 use crate::sender::{
-    PATIENCE, ReportOutcome, ReportSender, be_patient, deliver, is_final, jitter, keep_patience, reserve,
+    PATIENCE, ReportSender, SendResult, be_patient, deliver, is_final, jitter, keep_patience, reserve,
 };
 use crate::spool::{Destination, Name, SpoolEntry};
 
@@ -21,8 +21,9 @@ impl Shared {
     pub(super) fn reserve(&self, setup: &Setup) {
         let Ok(api) = &setup.api else { return };
         if let (Some(terms), Destination::Server(server)) = (&self.facts.terms, &self.facts.destination) {
-            let told = setup.disk.as_ref().and_then(|disk| Told::of(&disk.state, server.as_deref(), terms));
-            if !told.as_ref().is_some_and(Told::is_known) {
+            let told =
+                setup.disk.as_ref().and_then(|disk| ExecSpec::of(&disk.state, server.as_deref(), terms));
+            if !told.as_ref().is_some_and(ExecSpec::is_known) {
                 match reserve(api, server.as_deref(), terms, PATIENCE) {
                     Ok(reserved) => {
                         reserved.notes().for_each(logbook::note);
@@ -64,17 +65,17 @@ impl Shared {
         let reports: Vec<&SpooledReport> = entry.reports.iter().collect();
         let mut delivered = deliver(api, &entry.destination, &reports, left())?;
         if let (Some(terms), Destination::Server(server)) = (&entry.terms, &entry.destination)
-            && delivered.outcomes.contains(&ReportOutcome::Unknown)
+            && delivered.outcomes.contains(&SendResult::Unknown)
         {
             // The reservation was checked out since, or the server is a different one.
             reserve(api, server.as_deref(), terms, left())?.notes().for_each(logbook::note);
             delivered = deliver(api, &entry.destination, &reports, left())?;
         }
         self.learn(delivered.output_bytes);
-        if let Some(problem) = delivered.outcomes.iter().find_map(ReportOutcome::mendable_problem) {
+        if let Some(problem) = delivered.outcomes.iter().find_map(SendResult::mendable_problem) {
             return Err(ApiTrouble::Unable(problem.to_owned()));
         }
-        delivered.outcomes.iter().filter_map(ReportOutcome::problem).for_each(logbook::note);
+        delivered.outcomes.iter().filter_map(SendResult::problem).for_each(logbook::note);
         Ok(())
     }
 

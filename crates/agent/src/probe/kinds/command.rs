@@ -5,12 +5,12 @@ use std::process::Command as Program;
 
 use innkeeper_settings::Section;
 
-use super::{Check, Subject};
+use super::{ProbeCheck, Subject};
 use crate::exec::signals;
 use crate::probe::attempt::ProbeAttempt;
 use crate::probe::outcome::{Failure, ProbeOutcome, ProbeStatus};
 use crate::probe::perfdata;
-use crate::probe::program::{self, Finished, ProgramEnd};
+use crate::probe::program::{self, FinishedProgram, ProgramEnd};
 use crate::probe::read;
 
 /// Most words of a command.
@@ -61,7 +61,7 @@ impl Command {
     }
 }
 
-impl Check for Command {
+impl ProbeCheck for Command {
     fn subject(&self, target: &str) -> Result<Subject, String> {
         match target.contains('\0') {
             true => Err("has a NUL character in it".to_owned()),
@@ -90,7 +90,7 @@ impl Check for Command {
 }
 
 /// The outcome of a plugin. Only its exit status decides, not the words in its output.
-pub(crate) fn judged(finished: &Finished, attempt: &ProbeAttempt) -> ProbeOutcome {
+pub(crate) fn judged(finished: &FinishedProgram, attempt: &ProbeAttempt) -> ProbeOutcome {
     let (status, told) = match finished.ended {
         ProgramEnd::Exit(0) => (ProbeStatus::Ok, None),
         ProgramEnd::Exit(1) => (ProbeStatus::Warning, None),

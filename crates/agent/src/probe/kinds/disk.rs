@@ -7,7 +7,7 @@ use std::path::Path;
 use innkeeper_settings::Section;
 use rustix::fs::{StatVfs, statvfs};
 
-use super::{Check, Subject};
+use super::{ProbeCheck, Subject};
 use crate::probe::aside::aside;
 use crate::probe::attempt::{ProbeAttempt, plain_error};
 use crate::probe::outcome::{Failure, ProbeOutcome, ProbeStatus};
@@ -139,7 +139,7 @@ fn check(
     }
 }
 
-impl Check for Disk {
+impl ProbeCheck for Disk {
     fn subject(&self, target: &str) -> Result<Subject, String> {
         match target.starts_with('/') {
             true => Ok(Subject { label: target.to_owned(), host: String::new() }),

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use innkeeper_settings::Section;
 use simple_dns::{CLASS, Name, Packet, PacketFlag, QCLASS, QTYPE, Question, RCODE, TYPE};
 
-use super::{Check, Subject};
+use super::{ProbeCheck, Subject};
 use crate::probe::attempt::ProbeAttempt;
 use crate::probe::dns_messages::{over_stream, over_udp};
 use crate::probe::dns_records::{same, text};
@@ -233,7 +233,7 @@ impl Dns {
     }
 }
 
-impl Check for Dns {
+impl ProbeCheck for Dns {
     fn subject(&self, target: &str) -> Result<Subject, String> {
         let is_name = !target.is_empty() && !target.chars().any(|c| c.is_whitespace() || c.is_control());
         if !is_name || Name::new(target).is_err() {

@@ -5,10 +5,10 @@ use innkeeper_settings::Section;
 use ureq_proto::http::{Method, StatusCode};
 use url::Url;
 
-use super::{Check, Subject};
+use super::{ProbeCheck, Subject};
 use crate::probe::attempt::ProbeAttempt;
-use crate::probe::exchange::{Asked, ProbeAnswer, exchange};
-use crate::probe::hidden::Hidden;
+use crate::probe::exchange::{ProbeAnswer, ProbeRequest, exchange};
+use crate::probe::hidden::ProbeRedactor;
 use crate::probe::http_body::{Body, Statuses};
 use crate::probe::http_headers::{HeaderScope, Headers};
 use crate::probe::lines::Stream;
@@ -102,7 +102,7 @@ impl Http {
         let proxy = self.proxy.as_ref().filter(|_| is_to_proxy).and_then(Proxy::authorization);
         let (method, body) = request;
         let request = self.headers.request(method, url, scope, body, proxy).map_err(Failure::unknown)?;
-        let asked = Asked { request, body, is_to_proxy, body_limit: self.body_limit };
+        let asked = ProbeRequest { request, body, is_to_proxy, body_limit: self.body_limit };
         let answer = exchange(&mut stream, asked, &self.network.limits, attempt)?;
         Ok((answer, certificates))
     }
@@ -178,7 +178,7 @@ fn location(answer: &ProbeAnswer, url: &Url) -> Option<Result<Url, Failure>> {
     }))
 }
 
-impl Check for Http {
+impl ProbeCheck for Http {
     fn subject(&self, target: &str) -> Result<Subject, String> {
         let url = parse(target)?;
         let (host, _) = host_and_port(&url)?;
@@ -207,7 +207,7 @@ impl Http {
     fn follow(
         &self,
         mut url: Url,
-        hidden: &mut Hidden,
+        hidden: &mut ProbeRedactor,
         attempt: &mut ProbeAttempt,
     ) -> Result<ProbeOutcome, Failure> {
         hidden.add_of(&url);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use innkeeper_settings::Section;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, socket_with};
 
-use super::{Check, Subject};
+use super::{ProbeCheck, Subject};
 use crate::probe::attempt::{Bound, ProbeAttempt, plain_error};
 use crate::probe::network::{Network, host};
 use crate::probe::outcome::{Failure, Phase, ProbeOutcome, ProbeStatus};
@@ -38,7 +38,7 @@ impl Icmp {
     }
 }
 
-impl Check for Icmp {
+impl ProbeCheck for Icmp {
     fn subject(&self, target: &str) -> Result<Subject, String> {
         let host = host(target)?;
         Ok(Subject { label: host.clone(), host })

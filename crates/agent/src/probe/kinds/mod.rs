@@ -31,7 +31,7 @@ pub(crate) struct Subject {
 }
 
 /// The check of one kind of probe. It has been configured with the kind's own keys.
-pub(crate) trait Check: Debug + Send + Sync {
+pub(crate) trait ProbeCheck: Debug + Send + Sync {
     /// Parses a target. The error says what is wrong and what is allowed.
     fn subject(&self, target: &str) -> Result<Subject, String>;
 
@@ -49,7 +49,7 @@ pub(crate) trait Check: Debug + Send + Sync {
     fn run(&self, target: &str, attempt: &mut ProbeAttempt) -> Result<ProbeOutcome, Failure>;
 }
 
-type Reader = fn(&mut Section<'_>) -> Arc<dyn Check>;
+type Reader = fn(&mut Section<'_>) -> Arc<dyn ProbeCheck>;
 
 /// Each kind's name and the function that reads its keys.
 pub(crate) const KINDS: [(&str, Reader); 11] = [

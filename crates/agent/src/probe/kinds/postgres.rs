@@ -3,7 +3,7 @@
 
 use innkeeper_settings::Section;
 
-use super::{Check, Subject};
+use super::{ProbeCheck, Subject};
 use crate::probe::attempt::ProbeAttempt;
 use crate::probe::lines::{Stream, read, write};
 use crate::probe::network::{Network, host_and_port, with_port};
@@ -131,7 +131,7 @@ impl Message {
     }
 }
 
-impl Check for Postgres {
+impl ProbeCheck for Postgres {
     fn subject(&self, target: &str) -> Result<Subject, String> {
         let (host, port) = host_and_port(target, Some(5432))?;
         Ok(Subject { label: with_port(&host, port), host })

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use innkeeper_settings::Section;
 
-use super::{Check, Subject};
+use super::{ProbeCheck, Subject};
 use crate::probe::aside::aside;
 use crate::probe::attempt::{ProbeAttempt, plain_error};
 use crate::probe::outcome::{Failure, ProbeOutcome, ProbeStatus};
@@ -141,7 +141,7 @@ fn by_pid_file(path: &str) -> Result<ProbeOutcome, Failure> {
     }
 }
 
-impl Check for ProcessProbe {
+impl ProbeCheck for ProcessProbe {
     fn subject(&self, target: &str) -> Result<Subject, String> {
         if target.is_empty() || target.chars().any(char::is_control) {
             return Err(format!("{target:?} is neither a process's name nor the path of a pid file"));

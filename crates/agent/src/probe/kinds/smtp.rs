@@ -2,7 +2,7 @@
 
 use innkeeper_settings::Section;
 
-use super::{Check, Subject};
+use super::{ProbeCheck, Subject};
 use crate::probe::attempt::ProbeAttempt;
 use crate::probe::lines::{Stream, code_answer, line, say};
 use crate::probe::network::{Network, host_and_port, with_port};
@@ -108,7 +108,7 @@ fn own_name() -> String {
     if fits { name } else { "localhost".to_owned() }
 }
 
-impl Check for Smtp {
+impl ProbeCheck for Smtp {
     fn subject(&self, target: &str) -> Result<Subject, String> {
         let (host, port) = self.host_and_port(target)?;
         Ok(Subject { label: with_port(&host, port), host })

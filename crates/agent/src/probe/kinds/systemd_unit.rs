@@ -5,7 +5,7 @@ use std::process::Command;
 
 use innkeeper_settings::Section;
 
-use super::{Check, Subject};
+use super::{ProbeCheck, Subject};
 use crate::probe::attempt::ProbeAttempt;
 use crate::probe::outcome::{Failure, ProbeOutcome, ProbeStatus, one_line};
 use crate::probe::program::{self, ProgramEnd};
@@ -85,7 +85,7 @@ impl SystemdUnit {
     }
 }
 
-impl Check for SystemdUnit {
+impl ProbeCheck for SystemdUnit {
     fn subject(&self, target: &str) -> Result<Subject, String> {
         let is_unit = !target.is_empty()
             && target.len() < 256

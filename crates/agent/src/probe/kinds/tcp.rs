@@ -2,7 +2,7 @@
 
 use innkeeper_settings::Section;
 
-use super::{Check, Subject};
+use super::{ProbeCheck, Subject};
 use crate::probe::attempt::ProbeAttempt;
 use crate::probe::network::{Network, host_and_port, with_port};
 use crate::probe::outcome::{Failure, Phase, ProbeOutcome};
@@ -19,7 +19,7 @@ impl Tcp {
     }
 }
 
-impl Check for Tcp {
+impl ProbeCheck for Tcp {
     fn subject(&self, target: &str) -> Result<Subject, String> {
         let (host, port) = host_and_port(target, None)?;
         Ok(Subject { label: with_port(&host, port), host })

@@ -2,7 +2,7 @@
 
 use innkeeper_settings::Section;
 
-use super::{Check, Subject};
+use super::{ProbeCheck, Subject};
 use crate::probe::attempt::ProbeAttempt;
 use crate::probe::network::{Network, host_and_port, with_port};
 use crate::probe::outcome::{Failure, Phase, ProbeOutcome, ProbeStatus};
@@ -36,7 +36,7 @@ impl Tls {
     }
 }
 
-impl Check for Tls {
+impl ProbeCheck for Tls {
     fn subject(&self, target: &str) -> Result<Subject, String> {
         let (host, port) = self.host_and_port(target)?;
         Ok(Subject { label: with_port(&host, port), host })

@@ -26,7 +26,7 @@ use super::frame::Frame;
 use super::{ask, page, see_other};
 use crate::AppState;
 use crate::logins::{self, LoginVerdict, refused};
-use crate::refused_logins::Why;
+use crate::refused_logins::RefusalReason;
 
 /// A line that is full is shorter by then.
 pub(super) const CROWDS_LAST_S: u32 = 2;
@@ -166,7 +166,7 @@ async fn invited(
     if let Some(invited) = ask(app_state, move |app_state, now| app_state.store.invited(&hash, now)).await? {
         return Ok(invited);
     }
-    refused(app_state, &caller.source, None, Why::Link).await;
+    refused(app_state, &caller.source, None, RefusalReason::Link).await;
     Err(ApiError::NotFound(
         "this link was used, or is too old; an admin can make another, or `innkeeper invite NAME` on the machine"
             .to_owned(),

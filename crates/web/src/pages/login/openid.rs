@@ -17,7 +17,7 @@ use super::{local, show};
 use crate::AppState;
 use crate::openid::{Beginning, OpenId, OpenIdTrouble, Person, Provider, Returned, is_secret};
 use crate::pages::{ask, see_other};
-use crate::refused_logins::{Whom, Why};
+use crate::refused_logins::{RefusalReason, RefusedAccount};
 
 /// A path that is longer leads to the first page.
 const LONGEST_NEXT: usize = 2000;
@@ -61,7 +61,7 @@ pub async fn begin(
     let begun = login.clone();
     let to = match asked(&app_state, &caller, move |provider, _| provider.begin(&begun)).await? {
         Ok(to) => to,
-        Err(trouble) => return refuse(&app_state, &caller, Whom::Somebody, &next, trouble).await,
+        Err(trouble) => return refuse(&app_state, &caller, RefusedAccount::Somebody, &next, trouble).await,
     };
     let (network, hash) = (network_of(&caller.source), login.hash());
     ask(&app_state, move |app_state, now| app_state.store.begin_openid_login(&hash, &network, &next, now))
@@ -122,11 +122,12 @@ pub async fn end(
         return not_begun(&app_state, &caller).await;
     };
     let returned = Returned { code, issuer: iss, error, error_description };
-    let person =
-        match asked(&app_state, &caller, move |provider, now| provider.end(&login, &returned, now)).await? {
-            Ok(person) => person,
-            Err(trouble) => return refuse(&app_state, &caller, Whom::Somebody, &next, trouble).await,
-        };
+    let person = match asked(&app_state, &caller, move |provider, now| provider.end(&login, &returned, now))
+        .await?
+    {
+        Ok(person) => person,
+        Err(trouble) => return refuse(&app_state, &caller, RefusedAccount::Somebody, &next, trouble).await,
+    };
     arrive(&app_state, &caller, &request, person, &next).await
 }
 
@@ -140,12 +141,21 @@ async fn arrive(
 ) -> Result<HttpResponse, ApiError> {
     let openid = there_is_one(app_state)?;
     let (role_follows, trust_names) = (openid.provider.role_follows(), openid.provider.trusts_names());
-    let whom = person.name.clone().map_or(Whom::Somebody, Whom::User);
+    let whom = person.name.clone().map_or(RefusedAccount::Somebody, RefusedAccount::User);
     let (source, role, stated) = (caller.source.clone(), person.role, person.name.clone());
     let unsaid = person.unsaid.clone().map(|why| format!("You cannot come in: {why}."));
     // Nobody loses a role by it either.
     if let (Some(problem), None) = (&unsaid, role) {
-        return refused(app_state, caller, whom, Why::RoleUnsaid, next, problem, StatusCode::FORBIDDEN).await;
+        return refused(
+            app_state,
+            caller,
+            whom,
+            RefusalReason::RoleUnsaid,
+            next,
+            problem,
+            StatusCode::FORBIDDEN,
+        )
+        .await;
     }
     let arrived = ask(app_state, move |app_state, now| {
         let newcomer = Newcomer {
@@ -166,16 +176,20 @@ async fn arrive(
             // The cookie stays for other tabs, and holds ten minutes.
             return begin_session(app_state, request, caller, user, By::OpenId, next).await;
         }
-        Arrived::Unconfirmed(user) => (Why::Unconfirmed, unconfirmed(&format!("The user {}", user.name))),
-        Arrived::NoRole => {
-            (Why::NoRole, format!("You are known, and may not come in: {}.", openid.provider.needed()))
+        Arrived::Unconfirmed(user) => {
+            (RefusalReason::Unconfirmed, unconfirmed(&format!("The user {}", user.name)))
         }
-        Arrived::RoleUnsaid => (Why::RoleUnsaid, unsaid.unwrap_or_default()),
-        Arrived::Nameless => {
-            (Why::NoName, format!("You cannot be made a user: {}.", stated.unwrap_or_else(|problem| problem)))
-        }
+        Arrived::NoRole => (
+            RefusalReason::NoRole,
+            format!("You are known, and may not come in: {}.", openid.provider.needed()),
+        ),
+        Arrived::RoleUnsaid => (RefusalReason::RoleUnsaid, unsaid.unwrap_or_default()),
+        Arrived::Nameless => (
+            RefusalReason::NoName,
+            format!("You cannot be made a user: {}.", stated.unwrap_or_else(|problem| problem)),
+        ),
         Arrived::NameTaken => (
-            Why::NoName,
+            RefusalReason::NoName,
             format!(
                 "There is a user {} here already, who may be somebody else. Where that is you, an admin can remove that user under \
                  Settings, so that this login makes another, or set web.openid.trust_names.",
@@ -183,7 +197,7 @@ async fn arrive(
             ),
         ),
         Arrived::AnotherSubject => (
-            Why::NoName,
+            RefusalReason::NoName,
             format!(
                 "There is a user {} here already, whom the provider knows by another subject (sub): it made you anew, or that is \
                  somebody else. Where it is you, an admin can remove that user under Settings, so that this login makes another.",
@@ -229,13 +243,22 @@ async fn asked<T: Send + 'static>(
 
 async fn not_begun(app_state: &Data<AppState>, caller: &Caller) -> Result<HttpResponse, ApiError> {
     let problem = "This login was not begun in this browser, or was used already, or took more than ten minutes. Begin again from here.";
-    refused(app_state, caller, Whom::Somebody, Why::NotBegun, "", problem, StatusCode::BAD_REQUEST).await
+    refused(
+        app_state,
+        caller,
+        RefusedAccount::Somebody,
+        RefusalReason::NotBegun,
+        "",
+        problem,
+        StatusCode::BAD_REQUEST,
+    )
+    .await
 }
 
 async fn refuse(
     app_state: &Data<AppState>,
     caller: &Caller,
-    whom: Whom,
+    whom: RefusedAccount,
     next: &str,
     trouble: OpenIdTrouble,
 ) -> Result<HttpResponse, ApiError> {
@@ -251,8 +274,8 @@ async fn refuse(
 async fn refused(
     app_state: &Data<AppState>,
     caller: &Caller,
-    whom: Whom,
-    why: Why,
+    whom: RefusedAccount,
+    why: RefusalReason,
     next: &str,
     problem: &str,
     status: StatusCode,
