@@ -13,7 +13,7 @@ use innkeeper_http::ApiError;
 use innkeeper_http::keys::{device, recovery, totp};
 #[cfg(feature = "passkeys")]
 use innkeeper_store::CeremonyKind;
-use innkeeper_store::{ActingStore, Actor, Store, StoreError, User};
+use innkeeper_store::{ActingStore, Actor, StoreError, User};
 
 use crate::AppState;
 use crate::logins::{on_thread, refused};
@@ -82,7 +82,7 @@ pub(crate) async fn check_passkey(
 #[cfg(feature = "passkeys")]
 fn signed(
     app_state: &AppState,
-    store: &Store,
+    store: &innkeeper_store::Store,
     user: &User,
     holder: &str,
     credential: &str,

@@ -3,7 +3,7 @@
 use innkeeper_core::Time;
 use innkeeper_node::config::OpenIdConfig;
 
-use super::{Beginning, Person, Returned, Trouble};
+use super::{Beginning, Person, Returned, OpenIdTrouble};
 
 /// There is none: a configuration with one is refused.
 pub(crate) enum Provider {}
@@ -13,11 +13,11 @@ impl Provider {
         anyhow::bail!("[web.openid] needs a build with the feature openid")
     }
 
-    pub fn begin(&self, _: &Beginning) -> Result<String, Trouble> {
+    pub fn begin(&self, _: &Beginning) -> Result<String, OpenIdTrouble> {
         match *self {}
     }
 
-    pub fn end(&self, _: &Beginning, _: &Returned, _: Time) -> Result<Person, Trouble> {
+    pub fn end(&self, _: &Beginning, _: &Returned, _: Time) -> Result<Person, OpenIdTrouble> {
         match *self {}
     }
 
