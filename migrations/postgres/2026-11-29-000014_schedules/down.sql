@@ -1,5 +1,4 @@
--- The old columns cannot hold a calendar schedule. It is left as an unreadable cron expression, which
--- the sweep reports.
+-- A calendar schedule has no form of before; it is left as a cron expression that cannot be read, and is named.
 ALTER TABLE reservations ADD COLUMN cron TEXT, ADD COLUMN time_zone TEXT;
 UPDATE reservations
 SET schedule = 'cron',

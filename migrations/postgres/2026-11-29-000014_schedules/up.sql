@@ -1,11 +1,10 @@
--- A schedule is one text in one notation, with its time zone at the end: "every 5m",
--- "cron 0 2 * * * Europe/Berlin", "calendar Mon..Fri 02:00 UTC". period_ms is kept as well, for arithmetic in
--- SQL.
+-- A schedule is one text in one notation, its zone last: "every 5m", "cron 0 2 * * * Europe/Berlin", "calendar Mon..Fri 02:00 UTC".
+-- period_ms stays beside it, for arithmetic in SQL.
 DO $$
 DECLARE
     one RECORD;
 BEGIN
-    -- The constraints have the names that PostgreSQL gave them.
+    -- They have the names that Postgres gave them.
     FOR one IN SELECT conname FROM pg_constraint WHERE conrelid = 'reservations'::regclass AND contype = 'c' LOOP
         EXECUTE format('ALTER TABLE reservations DROP CONSTRAINT %I', one.conname);
     END LOOP;

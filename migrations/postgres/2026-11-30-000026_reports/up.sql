@@ -1,25 +1,22 @@
--- Reports of agents: check-ins with times of their own, which may arrive late.
+-- Reports of agents: facts with times of their own, which may come late.
 
--- The tables are altered in the order in which a batch of check-ins locks them, since nodes may be
--- running.
-ALTER TABLE states ADD COLUMN reported_late BOOLEAN NOT NULL DEFAULT FALSE; -- whether a report arrived late since the last evaluation
-ALTER TABLE runs ADD COLUMN start_arrived_at BIGINT;    -- when its start was reported, if late
+-- In the order in which a batch of check-ins takes its locks: nodes may be at work.
+ALTER TABLE states ADD COLUMN reported_late BOOLEAN NOT NULL DEFAULT FALSE; -- whether something was since the last look
+ALTER TABLE runs ADD COLUMN start_arrived_at BIGINT;    -- when its start was reported, where that was late
 ALTER TABLE checkins
-    ADD COLUMN arrived_at           BIGINT,             -- when it was reported, if late
-    ADD COLUMN signal               TEXT,               -- the signal that ended the run: 'SIGTERM'
+    ADD COLUMN arrived_at           BIGINT,             -- when it was reported, where that was late
+    ADD COLUMN signal               TEXT,               -- what ended the run: 'SIGTERM'
     ADD COLUMN peak_memory_bytes    BIGINT;
-ALTER TABLE alerts ADD COLUMN answered_until BIGINT;    -- late reports have shown that the job was well up to this success
+ALTER TABLE alerts ADD COLUMN answered_until BIGINT;    -- up to this success late reports have shown that the job was well
 
--- The idempotency keys of reports, kept as long as reports may be late. A report with one of these
--- keys is not recorded again.
+-- The idempotency keys of reports, as long as reports may be late: what has a key of these is recorded no second time.
 CREATE TABLE report_keys (
     key             TEXT    NOT NULL PRIMARY KEY,
     arrived_at      BIGINT  NOT NULL
 );
 CREATE INDEX report_keys_by_arrival ON report_keys (arrived_at);
 
--- Failures that were reported after a later success. No message was sent about them; the weekly
--- summary names them.
+-- Failures that were reported when a later success was known: nobody was told, and the weekly summary names them.
 CREATE TABLE late_failures (
     reservation_id  BIGINT  NOT NULL,
     at              BIGINT  NOT NULL,

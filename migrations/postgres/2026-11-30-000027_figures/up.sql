@@ -1,20 +1,18 @@
--- Figures: numbers in check-ins, and the clauses that they must fulfil.
+-- Figures: numbers that check-ins bring, and what must hold of them.
 
--- The tables are altered in the order in which a batch of check-ins locks them, since nodes may be
--- running.
+-- In the order in which a batch of check-ins takes its locks: nodes may be at work.
 ALTER TABLE reservations ADD COLUMN expect TEXT NOT NULL DEFAULT '[]';  -- JSON: clauses, 'rows > 0'
 ALTER TABLE states
-    ADD COLUMN unexpected_at       BIGINT,                 -- the latest success with unexpected figures
-    ADD COLUMN unexpected_figures  TEXT,                   -- these figures, in words
-    ADD COLUMN unexpected_checkin  BIGINT,                 -- the id of that success in the history
-    ADD COLUMN accepted_from       BIGINT;                 -- values count from this check-in on; earlier ones are ignored
+    ADD COLUMN unexpected_at       BIGINT,                 -- the latest success whose figures were other than expected
+    ADD COLUMN unexpected_figures  TEXT,                   -- which, in words
+    ADD COLUMN unexpected_checkin  BIGINT,                 -- that success in the history
+    ADD COLUMN accepted_from       BIGINT;                 -- from this check-in on values are right, those before it are not counted
 ALTER TABLE checkins ADD COLUMN figures TEXT;           -- JSON: names and numbers
 
--- The recent values of each figure of a reservation, and the durations of its recent runs. They are
--- kept even when the history is pruned.
+-- The last values of each figure of a reservation, and how long its last runs took, whatever is kept of the history.
 CREATE TABLE recent_values (
     reservation_id  BIGINT              NOT NULL,
-    name            TEXT                NOT NULL,       -- of the figure; empty for the duration of the run in milliseconds
+    name            TEXT                NOT NULL,       -- the figure's; empty for how long the run took, in milliseconds
     checkin_id      BIGINT              NOT NULL,
     value           DOUBLE PRECISION    NOT NULL,
     outcome         TEXT                NOT NULL,       -- 'success', 'unexpected' (a success that broke a clause), 'fail'

@@ -1,4 +1,4 @@
--- Renames doors to lookup keys: the keys by which a check-in finds its reservation.
+-- Names that say what they are: what a check-in finds its reservation by is a lookup key.
 ALTER TABLE doors RENAME TO lookup_keys;
 ALTER TABLE lookup_keys RENAME COLUMN door TO lookup_key;
 ALTER INDEX doors_pkey RENAME TO lookup_keys_pkey;

@@ -1,5 +1,5 @@
--- The old columns cannot hold a calendar schedule. It is left as an unreadable cron expression, which
--- the sweep reports. The old constraints are not restored, since SQLite would need a new table.
+-- A calendar schedule has no form of before; it is left as a cron expression that cannot be read, and is named. The constraints of before
+-- are not put back: SQLite would need the whole table anew.
 ALTER TABLE reservations ADD COLUMN cron TEXT;
 ALTER TABLE reservations ADD COLUMN time_zone TEXT;
 UPDATE reservations

@@ -1,8 +1,6 @@
--- A schedule is one text in one notation, with its time zone at the end: "every 5m",
--- "cron 0 2 * * * Europe/Berlin", "calendar Mon..Fri 02:00 UTC". period_ms is kept as well, for arithmetic in
--- SQL. SQLite cannot drop a column that a constraint names, so the table is made anew. References
--- to it remain, since foreign keys are not enforced meanwhile. An unreadable schedule is copied as
--- it is; the sweep reports it.
+-- A schedule is one text in one notation, its zone last: "every 5m", "cron 0 2 * * * Europe/Berlin", "calendar Mon..Fri 02:00 UTC".
+-- period_ms stays beside it, for arithmetic in SQL. SQLite cannot drop a column that a constraint names: the table is made anew.
+-- What refers to it stays, since foreign keys are not enforced meanwhile. An unreadable schedule stays one, and is named.
 CREATE TABLE reservations_anew (
     id              INTEGER PRIMARY KEY AUTOINCREMENT,
     key             TEXT    NOT NULL UNIQUE,             -- a UUID: the ping address
@@ -39,7 +37,7 @@ SELECT id, key, app, component, slug, owner, description, tags, notify, alerters
     period_ms, frequency, time_units, grace_ms, alert_after, remind_every_ms, notify_recovery, max_run_ms, min_run_ms,
     is_site, created_at, updated_at
 FROM reservations;
--- No number is used twice, not even that of a reservation that no longer exists.
+-- No number is given twice, not even that of a reservation that is gone.
 INSERT INTO sqlite_sequence (name, seq)
 SELECT 'reservations_anew', 0 WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'reservations_anew');
 UPDATE sqlite_sequence

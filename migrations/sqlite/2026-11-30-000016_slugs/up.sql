@@ -1,8 +1,6 @@
--- Slugs are stored, and are unique in their app. An earlier slug of a reservation remains a ping
--- address of it. The program computes the slugs (store/src/slugs.rs) between this migration and the
--- next.
+-- A slug is stored, and unique in its app. What ping addresses called a reservation before stays an address of it. The slugs themselves are
+-- made by the program (store/src/slugs.rs), between this migration and the next.
 ALTER TABLE reservations ADD COLUMN old_slug TEXT;
--- The settings that the job sent last. If it sends the same again, they do not undo a person's
--- change.
+-- What its job brought along last, so that a person's change is not undone by the same words.
 ALTER TABLE reservations ADD COLUMN brought TEXT;
 DROP INDEX reservations_by_slug;

@@ -1,9 +1,7 @@
--- Finds the check-out of a reservation that no longer exists by its number, which is the entry's
--- detail.
+-- The check-out of a reservation that is not there any more, by its number, which the entry has as its detail.
 CREATE INDEX audit_check_outs ON audit (detail) WHERE action = 'check out';
 
--- The slugs of reservations that can be restored. Null in rows by older versions, which keep the
--- slugs only in the stored reservation.
+-- The addresses of what can come back. Null in what a version before has kept: they stand in the reservation alone.
 ALTER TABLE checkouts ADD COLUMN slug TEXT;
 ALTER TABLE checkouts ADD COLUMN old_slug TEXT;
 CREATE INDEX checkouts_by_name ON checkouts (app, component);

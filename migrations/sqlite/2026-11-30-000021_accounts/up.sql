@@ -1,15 +1,13 @@
--- Accounts that anybody made while the instance was open, and the tokens of removed users.
+-- Accounts of the open past, and what is left of users who are removed.
 --
--- While `auth` is `open`, anybody can make users and tokens over HTTP. After `auth` has been changed
--- they do not work until an admin confirms them. Tokens are recognised by their maker. Users are
--- recognised by the audit log, as far back as it goes: by who made the user, changed the role, or made
--- a password link, unless the command line has made a password link since.
+-- Where `auth` is `open` anybody could make users and tokens over HTTP. What they made does not work where callers are asked who they
+-- are, until an admin confirms it. Of tokens their maker says so; of users the audit log does, as far back as it goes: whoever made the
+-- user, gave it another role, or made a link for its password, unless the command line has made a link since.
 
 ALTER TABLE users ADD COLUMN confirmed BOOLEAN NOT NULL DEFAULT TRUE;
 ALTER TABLE tokens ADD COLUMN confirmed BOOLEAN NOT NULL DEFAULT TRUE;
--- The owner: the user who made the token, who owns the token that made it, or to whom it was handed
--- over. The token is removed with its owner, and has no more rights. Null for tokens of the command
--- line, and for tokens without an owner.
+-- The user who made it, or whose token did, or to whom it was handed over: it ends with them, and can do no more than they may. None: the
+-- command line's, or nobody's.
 ALTER TABLE tokens ADD COLUMN owner_id BIGINT;
 CREATE INDEX tokens_by_owner ON tokens (owner_id);
 
@@ -27,10 +25,10 @@ UPDATE users SET confirmed = FALSE WHERE id IN (
             AND later.who = 'command line' AND later.action = 'make password link'
     )
 );
--- Anybody may have the password links of unconfirmed users.
+-- Links to such users may be in the hands of anybody.
 DELETE FROM invitations WHERE user_id IN (SELECT id FROM users WHERE NOT confirmed);
 
--- Tokens that an unconfirmed token has made are unconfirmed too.
+-- What such a token has made is no better.
 WITH RECURSIVE doubted (name) AS (
     SELECT name FROM tokens WHERE created_by = 'anybody'
     UNION
@@ -38,8 +36,7 @@ WITH RECURSIVE doubted (name) AS (
 )
 UPDATE tokens SET confirmed = FALSE WHERE name IN (SELECT name FROM doubted);
 
--- Tokens of users who are viewers now may have more rights than their owner could. They remain
--- valid, and have no owner.
+-- Of those who are viewers by now it could do more than they may: such tokens go on, and are nobody's.
 WITH RECURSIVE owned (id, name, owner_id) AS (
     SELECT tokens.id, tokens.name, users.id FROM tokens
     JOIN users ON tokens.created_by = 'user ' || users.name AND tokens.created_at >= users.created_at AND users.role <> 'viewer'
@@ -48,8 +45,7 @@ WITH RECURSIVE owned (id, name, owner_id) AS (
 )
 UPDATE tokens SET owner_id = (SELECT min(owned.owner_id) FROM owned WHERE owned.id = tokens.id);
 
--- Status pages and badges that are shown outside can be read without an account. They must be
--- confirmed too, unless a known user has shown them again since.
+-- What is shown outside is read without any account: that, too, is confirmed, unless somebody known has shown it since.
 ALTER TABLE shares ADD COLUMN confirmed BOOLEAN NOT NULL DEFAULT TRUE;
 UPDATE shares SET confirmed = FALSE WHERE EXISTS (
     SELECT 1 FROM audit AS entry

@@ -1,7 +1,6 @@
--- Users who log in by OpenID Connect.
+-- Users who come by OpenID Connect.
 
--- The user that a provider's subject stands for. The subject is the provider's own identifier of a
--- person and never changes; name and mail address may.
+-- Whom a provider means: the subject is the provider's own name for somebody, and never changes. All else (name, mail address) does.
 CREATE TABLE identities (
     issuer          TEXT    NOT NULL,
     subject         TEXT    NOT NULL,
@@ -10,12 +9,12 @@ CREATE TABLE identities (
 );
 CREATE INDEX identities_by_user ON identities (user_id);
 
--- Logins that have begun. Each ends once, within minutes, in the browser that began it. The secrets
--- that the browser and the provider must return are stored only as hashes.
+-- Logins that have been begun, each of which ends once and within minutes, in the browser that began it. What the browser and the
+-- provider must bring back is known by its hash alone.
 CREATE TABLE openid_logins (
     hash            TEXT    PRIMARY KEY,
-    network         TEXT    NOT NULL,                    -- where it began; the number per network is limited
-    next            TEXT    NOT NULL,                    -- the page to open after the login
+    network         TEXT    NOT NULL,                    -- whence it was begun; each has so many
+    next            TEXT    NOT NULL,                    -- where to go then
     began_at        BIGINT  NOT NULL
 );
 CREATE INDEX openid_logins_by_network ON openid_logins (network, began_at);

@@ -1,3 +1,2 @@
--- The network from which a login that waits for the second factor began: an IPv4 address, or an
--- IPv6 /64.
+-- From where a login that waits for the second factor was begun: an address, of IPv6 its /64.
 ALTER TABLE pending_logins ADD COLUMN network TEXT NOT NULL DEFAULT '';

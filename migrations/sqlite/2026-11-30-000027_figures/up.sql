@@ -1,17 +1,16 @@
--- Figures: numbers in check-ins, and the clauses that they must fulfil.
+-- Figures: numbers that check-ins bring, and what must hold of them.
 
 ALTER TABLE reservations ADD COLUMN expect TEXT NOT NULL DEFAULT '[]';  -- JSON: clauses, 'rows > 0'
-ALTER TABLE states ADD COLUMN unexpected_at BIGINT;         -- the latest success with unexpected figures
-ALTER TABLE states ADD COLUMN unexpected_figures TEXT;      -- these figures, in words
-ALTER TABLE states ADD COLUMN unexpected_checkin BIGINT;    -- the id of that success in the history
-ALTER TABLE states ADD COLUMN accepted_from BIGINT;         -- values count from this check-in on; earlier ones are ignored
+ALTER TABLE states ADD COLUMN unexpected_at BIGINT;         -- the latest success whose figures were other than expected
+ALTER TABLE states ADD COLUMN unexpected_figures TEXT;      -- which, in words
+ALTER TABLE states ADD COLUMN unexpected_checkin BIGINT;    -- that success in the history
+ALTER TABLE states ADD COLUMN accepted_from BIGINT;         -- from this check-in on values are right, those before it are not counted
 ALTER TABLE checkins ADD COLUMN figures TEXT;               -- JSON: names and numbers
 
--- The recent values of each figure of a reservation, and the durations of its recent runs. They are
--- kept even when the history is pruned.
+-- The last values of each figure of a reservation, and how long its last runs took, whatever is kept of the history.
 CREATE TABLE recent_values (
     reservation_id  BIGINT  NOT NULL,
-    name            TEXT    NOT NULL,                   -- of the figure; empty for the duration of the run in milliseconds
+    name            TEXT    NOT NULL,                   -- the figure's; empty for how long the run took, in milliseconds
     checkin_id      BIGINT  NOT NULL,
     value           DOUBLE  NOT NULL,
     outcome         TEXT    NOT NULL,                   -- 'success', 'unexpected' (a success that broke a clause), 'fail'

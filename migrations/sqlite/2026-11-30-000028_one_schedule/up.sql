@@ -1,5 +1,5 @@
--- The schedule becomes one column: "every 5 minutes" as it was written, or "every 300s" if no
--- frequency was written; "cron ..." and "calendar ..." as before. The columns beside it are dropped.
+-- The schedule is one column: "every 5 minutes" as it was written, "every 300s" where nobody wrote a frequency; "cron ..." and "calendar ..."
+-- as before. What was kept beside it goes.
 UPDATE reservations
 SET schedule = CASE
     WHEN frequency * CASE time_units
@@ -8,7 +8,7 @@ SET schedule = CASE
     THEN 'every ' || frequency || ' ' || time_units
     ELSE 'every ' || (period_ms / 1000) || 's'
 END
--- An unreadable schedule is left as it is; the sweep reports it.
+-- An unreadable schedule stays one, and is named.
 WHERE schedule LIKE 'every %' AND typeof(period_ms) = 'integer';
 ALTER TABLE reservations DROP COLUMN period_ms;
 ALTER TABLE reservations DROP COLUMN frequency;
