@@ -1,10 +1,10 @@
 //! An HTTP server that records every request and responds as the test tells it.
 //!
 //! ```
-//! use innkeeper_testing::http_sink::{Answer, HttpSink};
+//! use innkeeper_testing::http_sink::{HttpSink, SinkResponse};
 //!
 //! let sink = HttpSink::start();
-//! sink.next(Answer::status(429).header("Retry-After", "7"));
+//! sink.next(SinkResponse::status(429).header("Retry-After", "7"));
 //! // … something posts to `sink.url("/hook")` twice: it is answered 429, then 200 …
 //! assert!(sink.requests().is_empty());
 //! ```

@@ -11,16 +11,16 @@
 //!
 //! ```no_run
 //! use std::path::Path;
-//! use innkeeper_agent::discover::plan::{Plan, PlanOptions};
-//! use innkeeper_agent::discover::{SearchOptions, apply, find, record::Record, table};
+//! use innkeeper_agent::discover::plan::{DiscoverPlan, PlanOptions};
+//! use innkeeper_agent::discover::{SearchOptions, apply, find, record::DiscoverRecord, table};
 //!
 //! # fn main() -> Result<(), String> {
 //! let directory = Path::new("/var/lib/innkeeper-agent/discover"); // private, of the agent's state
 //! let mut options = SearchOptions::of_this_machine(chrono::Utc::now());
-//! options.names = Record::read(directory)?.names;
+//! options.names = DiscoverRecord::read(directory)?.names;
 //! let found = find(Path::new("/"), &options);
 //! let agent = Path::new("/usr/bin/innkeeper-agent");
-//! let plan = Plan::new(&found, PlanOptions { agent, schedule_flags: false, only: &[] });
+//! let plan = DiscoverPlan::new(&found, PlanOptions { agent, schedule_flags: false, only: &[] });
 //! println!("{}{}", table(&found), plan.diff());
 //! for terms in found.reservations(&plan) {
 //!     println!("{}", terms.body()); // for the server, before anything reports
