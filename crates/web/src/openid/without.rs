@@ -3,7 +3,7 @@
 use innkeeper_core::Time;
 use innkeeper_node::config::OpenIdConfig;
 
-use super::{Beginning, Person, Returned, OpenIdTrouble};
+use super::{Beginning, OpenIdTrouble, Person, Returned};
 
 /// There is none: a configuration with one is refused.
 pub(crate) enum Provider {}
