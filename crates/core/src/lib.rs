@@ -42,6 +42,7 @@ pub mod claims;
 pub mod clock;
 pub mod discipline;
 pub mod duration;
+pub mod duty;
 pub mod excerpt;
 pub mod expect;
 pub mod facts;

@@ -11,7 +11,7 @@ use innkeeper_core::ways::{WaysOut, parked_words};
 use innkeeper_core::{Clock, Time, duration};
 use innkeeper_node::config::Live;
 use innkeeper_node::heartbeat::{Heartbeat, LEASE, Singleton, gone_after, missing_after, strengths};
-use innkeeper_store::{ClockStep, Duty, KnownNode, NodeState, Store, StoreError, Unjudged};
+use innkeeper_store::{ClockStep, KnownDuty, KnownNode, NodeState, Store, StoreError, Unjudged};
 use serde::Serialize;
 
 use super::description::{Description, WATCHING};
@@ -223,14 +223,14 @@ impl Nodes {
         let expected = strengths(&self.live.get().expect, &nodes, gone_after, now)
             .into_iter()
             .map(|it| ShownStrength {
-                name: it.duty,
+                name: it.duty.as_str(),
                 expected: it.expected,
                 alive: it.alive,
                 enough: it.is_enough(),
             })
             .collect();
         let mut snoozed = self.store.snoozed_duties(now)?;
-        let duty = |Duty { name, beat_at }| ShownDuty {
+        let duty = |KnownDuty { name, beat_at }| ShownDuty {
             snoozed_until: snoozed.remove(&name),
             done: now - beat_at <= missing_after,
             name,

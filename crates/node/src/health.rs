@@ -2,6 +2,7 @@
 
 use chrono::TimeDelta;
 use innkeeper_core::Time;
+use innkeeper_core::duty::{Duty, DutyPart};
 use innkeeper_core::peer::PeerHealth;
 use innkeeper_store::{Store, StoreError};
 
@@ -9,8 +10,6 @@ use crate::role::Role;
 
 /// The name of the check that the mail loop maintains.
 pub const MAIL: &str = "mail";
-/// The part of a sweeper's work that a node is unable to do if it cannot record what became of its deliveries.
-pub(crate) const SENDING: &str = "sending";
 /// The state of a healthy check.
 pub const OK: &str = "ok";
 /// Jobs count as watched if the duties were done within this time; a restart takes less.
@@ -25,9 +24,10 @@ const DONE: TimeDelta = TimeDelta::seconds(60);
 pub fn health(store: &Store, now: Time) -> Result<PeerHealth, StoreError> {
     let duties = store.duties()?;
     let lately = now - DONE - store.backend().unstored_heartbeats();
-    let is_done =
-        |name: &str| duties.iter().find(|duty| duty.name == name).map(|duty| duty.beat_at >= lately);
-    if is_done("sweeper") != Some(true) || is_done("ingest") == Some(false) {
+    let is_done = |wanted: Duty| {
+        duties.iter().find(|duty| duty.name == wanted.as_str()).map(|duty| duty.beat_at >= lately)
+    };
+    if is_done(Duty::Sweeper) != Some(true) || is_done(Duty::Ingest) == Some(false) {
         return Ok(PeerHealth::JobsProblem);
     }
     let mail_is_broken = store.checks()?.iter().any(|check| check.name == MAIL && check.state != OK);
@@ -42,7 +42,7 @@ fn nobody_sends(store: &Store, lately: Time) -> Result<bool, StoreError> {
         .iter()
         .filter(|known| matches!(Role::named(&known.node.role), Some(Role::Sweeper | Role::Standalone)))
         .filter(|known| known.goodbye_at.is_none() && known.beat_at >= lately)
-        .map(|known| known.unable.iter().any(|part| part == SENDING))
+        .map(|known| known.unable.iter().any(|part| part == DutyPart::Sending.as_str()))
         .peekable();
     Ok(senders.peek().is_some() && senders.all(|unable| unable))
 }

@@ -1,5 +1,6 @@
 //! The roles of processes.
 
+use innkeeper_core::duty::Duty;
 use strum::{Display, EnumString, IntoStaticStr};
 
 /// The role of a process; standalone combines the other three.
@@ -27,13 +28,13 @@ impl Role {
         name.parse().ok()
     }
 
-    /// The duties of the role, in alphabetical order: their database rows are locked in this order.
-    pub(crate) fn duties(self) -> &'static [&'static str] {
+    /// The duties of the role, in their order.
+    pub(crate) fn duties(self) -> &'static [Duty] {
         match self {
-            Self::Ingest => &["ingest"],
-            Self::Sweeper => &["sweeper"],
-            Self::Web => &["web"],
-            Self::Standalone => &["ingest", "sweeper", "web"],
+            Self::Ingest => &[Duty::Ingest],
+            Self::Sweeper => &[Duty::Sweeper],
+            Self::Web => &[Duty::Web],
+            Self::Standalone => &[Duty::Ingest, Duty::Sweeper, Duty::Web],
         }
     }
 

@@ -9,6 +9,7 @@
 use chrono::TimeDelta;
 use diesel::prelude::*;
 use innkeeper_core::Time;
+use innkeeper_core::duty::Duty;
 use innkeeper_core::reservation::Window;
 
 use crate::connection::AnyConnection;
@@ -17,7 +18,7 @@ use crate::schema::{blind_windows, checkins, duties, nodes, refusals};
 use crate::{DatabaseKind, Store, StoreError};
 
 /// The duty of those who take check-ins.
-pub(crate) const DUTY: &str = "ingest";
+pub(crate) const DUTY: Duty = Duty::Ingest;
 /// The roles that have it.
 const ROLES: [&str; 2] = ["ingest", "standalone"];
 /// A span that is longer than this is a blind window.
@@ -98,7 +99,7 @@ pub(crate) fn takers(connection: &mut AnyConnection, now: Time) -> Result<Vec<Ta
         beat_at: time(row.beat_at),
         written_until: time(row.written_until_at.unwrap_or(row.beat_at)),
         proved_at: row.proved_at.map(time),
-        able: !row.unable.split(',').any(|duty| duty == DUTY),
+        able: !row.unable.split(',').any(|duty| duty == DUTY.as_str()),
         id: row.id,
     };
     Ok(rows.into_iter().map(taker).collect())
@@ -115,8 +116,11 @@ pub(crate) fn joint<'a>(takers: impl Iterator<Item = &'a Taker> + Clone) -> Opti
 
 /// Up to when all that came is known to have been written; none where no node has ever taken check-ins.
 pub(crate) fn written_until(connection: &mut AnyConnection, now: Time) -> Result<Option<Time>, StoreError> {
-    let stored: Option<i64> =
-        duties::table.filter(duties::name.eq(DUTY)).select(duties::beat_at).first(connection).optional()?;
+    let stored: Option<i64> = duties::table
+        .filter(duties::name.eq(DUTY.as_str()))
+        .select(duties::beat_at)
+        .first(connection)
+        .optional()?;
     let Some(stored) = stored.map(time) else { return Ok(None) };
     if let AnyConnection::Postgres(_) = connection {
         return Ok(Some(stored));
@@ -178,9 +182,11 @@ pub(crate) fn end(
 /// Asks the nodes for a heartbeat, so that what is unknown is known soon. Where each is stored there is no need.
 pub(crate) fn want_heartbeat(connection: &mut AnyConnection, now: Time) -> Result<(), StoreError> {
     if let AnyConnection::Sqlite(_) = connection {
-        diesel::update(duties::table.filter(duties::name.eq(DUTY)).filter(duties::wanted_at.is_null()))
-            .set(duties::wanted_at.eq(Some(ms(now))))
-            .execute(connection)?;
+        diesel::update(
+            duties::table.filter(duties::name.eq(DUTY.as_str())).filter(duties::wanted_at.is_null()),
+        )
+        .set(duties::wanted_at.eq(Some(ms(now))))
+        .execute(connection)?;
     }
     Ok(())
 }

@@ -8,6 +8,7 @@ use diesel::prelude::*;
 use diesel::sql_query;
 use diesel::sql_types::{BigInt, Nullable, Text};
 use innkeeper_core::Time;
+use innkeeper_core::duty::{Duty, DutyPart};
 use innkeeper_core::reservation::Window;
 
 use crate::blind::{self, Taker};
@@ -39,22 +40,22 @@ impl DatabaseKind {
 
 /// How a node does one of its duties.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Work<'a> {
-    /// `ingest`, `sweeper` or `web`.
-    pub duty: &'a str,
+pub struct Work {
+    /// The duty.
+    pub duty: Duty,
     /// Up to when it has been done. For `ingest`: every check-in that came before has been written.
     pub done_until: Time,
     /// When the latest piece of work that succeeded began.
     pub proved_at: Option<Time>,
     /// Why it cannot be done now.
     pub problem: Option<String>,
-    /// The part of it that has not been done for a while: `sending` of `sweeper`.
-    pub part: Option<&'a str>,
+    /// The part of it that has not been done for a while.
+    pub part: Option<DutyPart>,
 }
 
-impl<'a> Work<'a> {
+impl Work {
     /// Work that is done at `now`.
-    pub fn done(duty: &'a str, now: Time) -> Self {
+    pub fn done(duty: Duty, now: Time) -> Self {
         Self { duty, done_until: now, proved_at: Some(now), problem: None, part: None }
     }
 }
@@ -65,7 +66,7 @@ pub struct NodeHeartbeat<'a> {
     /// Whose.
     pub node: &'a Node,
     /// How it does its duties.
-    pub work: &'a [Work<'a>],
+    pub work: &'a [Work],
     /// It is the node's first.
     pub first: bool,
     /// Up to when check-ins had been written at the node's heartbeat before this one, which over SQLite may not be stored.
@@ -92,7 +93,7 @@ pub struct HeartbeatOutcome {
     /// The blind window that this heartbeat has ended.
     pub blind: Option<Window>,
     /// Duties that somebody does again, of which the operator was told that nobody did.
-    pub taken_up: Vec<String>,
+    pub taken_up: Vec<Duty>,
     /// Another node is behind with its check-ins: this one should try whether it can write them.
     pub probe: bool,
 }
@@ -105,12 +106,12 @@ impl Store {
     pub fn beat(
         &self,
         node: &Node,
-        duties: &[&str],
+        duties: &[Duty],
         first: bool,
         now: Time,
         tell: &dyn Fn(&Window) -> Vec<NewDelivery>,
     ) -> Result<HeartbeatOutcome, StoreError> {
-        let work: Vec<Work<'_>> = duties.iter().map(|duty| Work::done(duty, now)).collect();
+        let work: Vec<Work> = duties.iter().map(|duty| Work::done(*duty, now)).collect();
         self.record_heartbeat(
             &NodeHeartbeat { node, work: &work, first, written_until: None, stopping_since: None, now },
             tell,
@@ -135,7 +136,7 @@ impl Store {
                 let is_able = work.problem.is_none();
                 let is_told = known.as_ref().is_some_and(|known| known.told_at.is_some());
                 if is_told && is_able {
-                    outcome.taken_up.push(work.duty.to_owned());
+                    outcome.taken_up.push(work.duty);
                 }
                 let mut done_until = work.done_until;
                 if work.duty == blind::DUTY {
@@ -160,7 +161,7 @@ impl Store {
                          SET told_at = {told_at}, wanted_at = NULL,
                              beat_at = CASE WHEN duties.beat_at > excluded.beat_at THEN duties.beat_at ELSE excluded.beat_at END",
                     ))
-                    .bind::<Text, _>(work.duty)
+                    .bind::<Text, _>(work.duty.as_str())
                     .bind::<BigInt, _>(ms(done_until))
                     .execute(connection)?;
                 }
@@ -179,15 +180,15 @@ impl Store {
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
-    pub fn wants_heartbeat(&self, id: &str, able: &[&str]) -> Result<bool, StoreError> {
+    pub fn wants_heartbeat(&self, id: &str, able: &[Duty]) -> Result<bool, StoreError> {
         if self.backend() == DatabaseKind::Postgres {
             return Ok(true);
         }
         let connection = &mut *self.get()?;
         let rows: Vec<DutyRow> = duties::table.select(DutyRow::as_select()).load(connection)?;
         let waits = |row: &DutyRow| {
-            row.wanted_at.is_some() && row.name == blind::DUTY
-                || row.told_at.is_some() && able.contains(&row.name.as_str())
+            row.wanted_at.is_some() && row.name == blind::DUTY.as_str()
+                || row.told_at.is_some() && able.iter().any(|duty| duty.as_str() == row.name)
         };
         let told_at: Option<Option<i64>> =
             nodes::table.filter(nodes::id.eq(id)).select(nodes::told_at).first(connection).optional()?;
@@ -199,7 +200,7 @@ impl Store {
 fn end_blindness(
     connection: &mut AnyConnection,
     heartbeat: &NodeHeartbeat<'_>,
-    work: &Work<'_>,
+    work: &Work,
     known: bool,
     outcome: &mut HeartbeatOutcome,
 ) -> Result<(Time, Time), StoreError> {
@@ -247,13 +248,13 @@ fn end_blindness(
 fn record_node(
     connection: &mut AnyConnection,
     node: &Node,
-    work: &[Work<'_>],
+    work: &[Work],
     written_until: Option<Time>,
     now: Time,
 ) -> Result<(), StoreError> {
     let takes = work.iter().find(|work| work.duty == blind::DUTY);
-    let failing = || work.iter().filter_map(|work| Some((work.duty, work.problem.as_deref()?)));
-    let parts = work.iter().filter_map(|work| work.part);
+    let failing = || work.iter().filter_map(|work| Some((work.duty.as_str(), work.problem.as_deref()?)));
+    let parts = work.iter().filter_map(|work| work.part.map(DutyPart::as_str));
     let unable: Vec<&str> = failing().map(|(duty, _)| duty).chain(parts).collect();
     let problems: Vec<&str> = failing().map(|(_, problem)| problem).collect();
     sql_query(
@@ -283,13 +284,13 @@ fn record_node(
 }
 
 /// The row of a duty, locked; none when nobody has had it yet.
-fn lock_duty(connection: &mut AnyConnection, name: &str) -> Result<Option<DutyRow>, StoreError> {
+fn lock_duty(connection: &mut AnyConnection, duty: Duty) -> Result<Option<DutyRow>, StoreError> {
     let lock = match connection {
         AnyConnection::Postgres(_) => "FOR UPDATE",
         AnyConnection::Sqlite(_) => "",
     };
     Ok(sql_query(format!("SELECT name, beat_at, told_at, wanted_at FROM duties WHERE name = $1 {lock}"))
-        .bind::<Text, _>(name)
+        .bind::<Text, _>(duty.as_str())
         .get_result(connection)
         .optional()?)
 }

@@ -101,7 +101,7 @@ pub use heartbeat::{HeartbeatOutcome, NodeHeartbeat, Work};
 pub use history::{Checkin, Pruned, Walk};
 pub use listing::{Filter, ListCursor, MOST_LOOKED_AT, Page, Walked};
 pub use mend::MendExtent;
-pub use nodes::{Duty, KnownNode, Node, NodeChanges, NodeState};
+pub use nodes::{KnownDuty, KnownNode, Node, NodeChanges, NodeState};
 pub use open_past::{TokenConfirmed, Unconfirmed};
 pub use outbox::{
     Delivery, FinishedDeliveries, GivingUp, GoneAlerter, NewDelivery, Outage, OutageNews, Place, Reached,

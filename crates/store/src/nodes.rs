@@ -82,9 +82,9 @@ impl NodeState {
     }
 }
 
-/// What somebody has to do at any time.
+/// A duty as the database knows it; a newer version may have others than this one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Duty {
+pub struct KnownDuty {
     /// `ingest`, `sweeper` or `web`.
     pub name: String,
     /// The latest heartbeat of anybody who does it.
@@ -97,7 +97,7 @@ pub struct NodeChanges {
     /// Nodes that stopped without saying goodbye, by where they ran.
     pub gone: Vec<GoneNodes>,
     /// Duties that nobody does.
-    pub missing: Vec<Duty>,
+    pub missing: Vec<KnownDuty>,
 }
 
 impl Store {
@@ -126,7 +126,7 @@ impl Store {
         let (duties, nodes) = (self.duties()?, self.nodes()?);
         let lives = |known: &KnownNode| known.goodbye_at.is_none() && now - known.beat_at <= gone_after;
         // Who lives and cannot do its work says so itself.
-        let is_missing = |duty: &&Duty| {
+        let is_missing = |duty: &&KnownDuty| {
             let has_it =
                 |known: &KnownNode| [duty.name.as_str(), "standalone"].contains(&known.node.role.as_str());
             duty.beat_at < now - missing_after && !nodes.iter().any(|known| lives(known) && has_it(known))
@@ -144,7 +144,7 @@ impl Store {
             .filter(nodes::beat_at.lt(ms(now - gone_after)))
             .select(nodes::id)
             .load(connection)?;
-        let missing: Vec<&Duty> =
+        let missing: Vec<&KnownDuty> =
             duties.iter().filter(is_missing).filter(|duty| untold.contains(&duty.name)).collect();
         let has_old = nodes.iter().any(|known| known.beat_at < now - REMEMBERED);
         if missing.is_empty() && silent.is_empty() && !has_old {
@@ -199,14 +199,14 @@ impl Store {
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
-    pub fn duties(&self) -> Result<Vec<Duty>, StoreError> {
+    pub fn duties(&self) -> Result<Vec<KnownDuty>, StoreError> {
         let rows: Vec<DutyRow> =
             duties::table.order(duties::name).select(DutyRow::as_select()).load(&mut *self.get()?)?;
         let nodes = match self.backend() {
             DatabaseKind::Postgres => Vec::new(),
             DatabaseKind::Sqlite => self.nodes()?,
         };
-        let duty = |row: DutyRow| Duty { beat_at: duty_beat(&row, &nodes), name: row.name };
+        let duty = |row: DutyRow| KnownDuty { beat_at: duty_beat(&row, &nodes), name: row.name };
         Ok(rows.into_iter().map(duty).collect())
     }
 

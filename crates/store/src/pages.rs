@@ -9,6 +9,7 @@ use innkeeper_core::Time;
 use innkeeper_core::alert::Cause;
 use innkeeper_core::notice::DeliveryState;
 use innkeeper_core::uptime::DownTime;
+use serde::Serialize;
 
 use crate::outbox::notice_of;
 use crate::rows::{AlertRow, CHECKED_OUT, ms, time, word};
@@ -28,25 +29,28 @@ pub struct Counts {
 }
 
 /// An alert, open or past.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PastAlert {
     /// Its number.
     pub id: i64,
-    /// Its reservation, which may be gone.
+    /// The number of its reservation, which may no longer exist.
     pub reservation_id: i64,
-    /// Of which app.
+    /// The app of its reservation.
     pub app: String,
-    /// And component.
+    /// The component of its reservation.
     pub component: String,
-    /// The kind of trouble.
+    /// `missed`, `overran` or `failed`.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub cause: Cause,
-    /// Why, as a sentence.
+    /// The reason as a sentence.
     pub sentence: String,
     /// When it opened.
     pub opened_at: Time,
-    /// When it closed.
+    /// When it closed; null while it is open.
     pub closed_at: Option<Time>,
-    /// Why it closed, where no success closed it.
+    /// Why it closed, if not by a new success: `schedule changed: not overdue by it`, `checked out`, or a late report
+    /// which showed that the job had been well: `it had run at 02:00 on Wed 25 Nov (Europe/Berlin)`.
     pub ending: Option<String>,
 }
 
@@ -66,32 +70,35 @@ pub enum Topic {
     Subject(String),
 }
 
-/// A message and what became of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A message and its delivery.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SentDelivery {
     /// Its number.
     pub id: i64,
-    /// Its alert, where it belongs to one.
+    /// The number of its alert; null if it belongs to none.
     pub alert_id: Option<i64>,
-    /// What it is about.
+    /// The reservation or the subject that it is about. The API leaves it out: it names the alert.
+    #[serde(skip)]
     pub topic: Topic,
-    /// `opened`, `recovered`, …; empty where the row could not be read and was mended.
+    /// `opened`, `reminder`, `recovered`, …; empty if the row was damaged and repaired.
     pub event: String,
-    /// Through which alerter.
+    /// The name of the alerter.
     pub alerter: String,
-    /// To which address, where the alerter has several.
+    /// The address, if the alerter has several recipients.
     pub recipient: String,
-    /// What became of it.
+    /// `waiting`, `delivered` or `dead`.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub state: DeliveryState,
-    /// How often it was tried.
+    /// The number of attempts.
     pub attempts: i64,
-    /// What went wrong last.
+    /// The problem of the last attempt.
     pub problem: Option<String>,
     /// When it was put into the outbox.
     pub created_at: Time,
-    /// When it is tried next, while it waits.
+    /// When the next attempt is due, while it waits.
     pub next_at: Time,
-    /// When it ended.
+    /// When it was delivered or given up.
     pub finished_at: Option<Time>,
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use common::*;
+use innkeeper_core::duty::{Duty, DutyPart};
 use innkeeper_core::peer::PeerHealth;
 use innkeeper_core::{Clock, SystemClock};
 use innkeeper_node::health::health;
@@ -30,8 +31,8 @@ fn peers_hear_of_jobs_that_are_not_watched_and_of_mail_that_does_not_go_out() {
             started_at: now,
             offset: TimeDelta::zero(),
         };
-        let beat = |failing: Option<&'static str>, at| {
-            let work = ["ingest", "sweeper"].map(|duty| match failing == Some(duty) {
+        let beat = |failing: Option<Duty>, at| {
+            let work = [Duty::Ingest, Duty::Sweeper].map(|duty| match failing == Some(duty) {
                 false => Work::done(duty, at),
                 true => Work {
                     done_until: at - TimeDelta::seconds(89),
@@ -104,9 +105,9 @@ fn peers_hear_that_no_sender_can_write_what_becomes_of_messages() {
                 started_at: now,
                 offset: TimeDelta::zero(),
             };
-            let mut work = Work::done("sweeper", later(seconds));
+            let mut work = Work::done(Duty::Sweeper, later(seconds));
             if !sends {
-                (work.problem, work.part) = (Some("it fails".to_owned()), Some("sending"));
+                (work.problem, work.part) = (Some("it fails".to_owned()), Some(DutyPart::Sending));
             }
             let heartbeat = NodeHeartbeat {
                 node: &node,

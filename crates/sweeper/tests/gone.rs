@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
 use common::*;
+use innkeeper_core::duty::Duty;
 use innkeeper_core::names::AlerterName;
 use innkeeper_core::ways::{AlerterKind, WaysOut};
 use innkeeper_core::{Clock, SystemClock};
@@ -220,7 +221,7 @@ impl<'d> Looking<'d> {
             started_at: now,
             offset: TimeDelta::zero(),
         };
-        self.store.beat(&node, &["sweeper"], true, now, &|_| Vec::new()).unwrap();
+        self.store.beat(&node, &[Duty::Sweeper], true, now, &|_| Vec::new()).unwrap();
     }
 
     /// Puts in messages for an alerter that were made so many seconds ago.

@@ -12,6 +12,7 @@ mod common;
 
 use chrono::{Datelike as _, TimeDelta, TimeZone as _, Utc};
 use common::parts::Parts;
+use innkeeper_core::duty::Duty;
 use innkeeper_core::names::{AppName, ComponentName};
 use innkeeper_core::reservation::Patch;
 use innkeeper_core::schedule::Schedule;
@@ -75,7 +76,7 @@ impl Instance {
         let before = (self.now() - TimeDelta::seconds(1)).timestamp_millis();
         database
             .execute(&format!("UPDATE duties SET beat_at = {before}; UPDATE nodes SET beat_at = {before};"));
-        self.parts.store.beat(&self.node, &["ingest"], false, self.now(), &|_| Vec::new()).unwrap();
+        self.parts.store.beat(&self.node, &[Duty::Ingest], false, self.now(), &|_| Vec::new()).unwrap();
     }
 
     fn reserve(&self, component: &str, story: &Story) {
@@ -125,7 +126,11 @@ fn live_through(database: &TestDatabase, story: &Story) -> Vec<Told> {
             if now >= until && !ended {
                 // A new process, as after a restart; nobody else is there.
                 ended = true;
-                instance.parts.store.beat(&instance.node, &["ingest"], true, now, &|_| Vec::new()).unwrap();
+                instance
+                    .parts
+                    .store
+                    .beat(&instance.node, &[Duty::Ingest], true, now, &|_| Vec::new())
+                    .unwrap();
             }
             instance.alive(database);
         }
@@ -274,7 +279,7 @@ fn live_through_restarts(
             instance
                 .parts
                 .store
-                .beat(&instance.node, &["ingest"], true, instance.now(), &|_| Vec::new())
+                .beat(&instance.node, &[Duty::Ingest], true, instance.now(), &|_| Vec::new())
                 .unwrap();
         }
         instance.alive(database);

@@ -15,6 +15,7 @@ use common::parts::Parts;
 use fastrand::Rng;
 use innkeeper_core::Time;
 use innkeeper_core::checkin::{CheckIn, CheckInKind};
+use innkeeper_core::duty::Duty;
 use innkeeper_core::names::{AppName, ComponentName};
 use innkeeper_core::notice::EventKind;
 use innkeeper_core::recipient::Recipients;
@@ -138,17 +139,17 @@ impl World {
             // As the heartbeats in between have done: they are too many to be simulated each.
             self.heartbeats_since(duty.beat_at);
             self.store
-                .beat(&node, &["ingest"], false, self.now - TimeDelta::seconds(1), &|_| Vec::new())
+                .beat(&node, &[Duty::Ingest], false, self.now - TimeDelta::seconds(1), &|_| Vec::new())
                 .unwrap();
         }
-        self.store.beat(&node(self.opened_at), &["ingest"], first, self.now, &|_| Vec::new()).unwrap();
+        self.store.beat(&node(self.opened_at), &[Duty::Ingest], first, self.now, &|_| Vec::new()).unwrap();
     }
 
     fn heartbeats_since(&self, since: Time) {
         let mut at = since;
         while self.now - at > TimeDelta::seconds(6) {
             at += TimeDelta::seconds(5);
-            self.store.beat(&node(self.opened_at), &["ingest"], false, at, &|_| Vec::new()).unwrap();
+            self.store.beat(&node(self.opened_at), &[Duty::Ingest], false, at, &|_| Vec::new()).unwrap();
         }
     }
 

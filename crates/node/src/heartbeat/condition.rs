@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 use askama::Template;
 use chrono::TimeDelta;
 use innkeeper_core::alert::stamp;
+use innkeeper_core::duty::{Duty, DutyPart};
 use innkeeper_core::{Clock, Time};
 use innkeeper_store::{DatabaseKind, Node, Store, StoreError, Work};
 
 use super::progress::Progress;
 use super::troubles::{Reach, Tell, Trouble};
 use super::{NodeClock, Operator};
-use crate::health::SENDING;
 
 /// A check-in that takes longer to write counts as blocked.
 const SLOW_WRITE: Duration = Duration::from_secs(3);
@@ -44,11 +44,11 @@ pub struct Progresses {
     pub sending: Progress,
     /// The reads for pages and responses.
     pub web: Progress,
-    duties: &'static [&'static str],
+    duties: &'static [Duty],
 }
 
 impl Progresses {
-    pub(crate) fn new(duties: &'static [&'static str]) -> Self {
+    pub(crate) fn new(duties: &'static [Duty]) -> Self {
         Self {
             ingest: Progress::new(SLOW_WRITE),
             sweeper: Progress::new(SLOW_SWEEP),
@@ -58,41 +58,40 @@ impl Progresses {
         }
     }
 
-    fn of(&self, duty: &str) -> Option<&Progress> {
+    fn of(&self, duty: Duty) -> &Progress {
         match duty {
-            "ingest" => Some(&self.ingest),
-            "sweeper" => Some(&self.sweeper),
-            "web" => Some(&self.web),
-            _ => None,
+            Duty::Ingest => &self.ingest,
+            Duty::Sweeper => &self.sweeper,
+            Duty::Web => &self.web,
         }
     }
 
-    /// The duties of this process that can fail while it lives.
-    fn known(&self) -> impl Iterator<Item = (&'static str, &Progress)> {
-        self.duties.iter().flat_map(|duty| self.parts_of(duty))
+    /// The duties of this process and their parts.
+    fn known(&self) -> impl Iterator<Item = (DutyPart, &Progress)> {
+        self.duties.iter().flat_map(|duty| self.parts_of(*duty))
     }
 
-    /// The parts of a duty.
-    fn parts_of(&self, duty: &'static str) -> impl Iterator<Item = (&'static str, &Progress)> {
-        let sending = (duty == "sweeper").then_some((SENDING, &self.sending));
-        self.of(duty).map(|progress| (duty, progress)).into_iter().chain(sending)
+    /// A duty and its parts.
+    fn parts_of(&self, duty: Duty) -> impl Iterator<Item = (DutyPart, &Progress)> {
+        let sending = (duty == Duty::Sweeper).then_some((DutyPart::Sending, &self.sending));
+        std::iter::once((duty.into(), self.of(duty))).chain(sending)
     }
 
     /// The part of a duty that has failed for so long that peers are told, although the rest may work.
-    fn part_undone(&self, duty: &'static str) -> Option<&'static str> {
+    fn part_undone(&self, duty: Duty) -> Option<DutyPart> {
         let fails_for_long = |progress: &Progress| {
             progress.standing().failing.is_some_and(|failing| failing.since.elapsed() >= PART)
         };
         self.parts_of(duty)
-            .find(|(part, progress)| *part != duty && fails_for_long(progress))
+            .find(|(part, progress)| *part != DutyPart::from(duty) && fails_for_long(progress))
             .map(|(part, _)| part)
     }
 
     /// A line that says what this process cannot do now, and why; `None` if it can do everything.
     pub fn problem(&self) -> Option<String> {
-        let failing = self.known().filter_map(|(duty, progress)| {
+        let failing = self.known().filter_map(|(part, progress)| {
             let failing = progress.standing().failing?;
-            let words = Trouble::new(duty, progress.clone()).words();
+            let words = Trouble::new(part, progress.clone()).words();
             Some(format!("{words}, for {} s: {}", failing.since.elapsed().as_secs(), failing.problem))
         });
         let failing: Vec<String> = failing.collect();
@@ -118,22 +117,22 @@ pub(crate) struct Condition {
 #[derive(Template)]
 enum DutyMessage<'a> {
     #[template(path = "duty_fails.txt")]
-    Fails { duty: &'a str, place: &'a str, since: String, problem: &'a str },
+    Fails { part: DutyPart, place: &'a str, since: String, problem: &'a str },
     #[template(path = "duty_done.txt")]
-    Done { duty: &'a str, place: &'a str },
+    Done { part: DutyPart, place: &'a str },
 }
 
 /// The content of the last stored heartbeat.
 struct Stored {
     at: Instant,
     address: String,
-    unable: Vec<&'static str>,
+    unable: Vec<DutyPart>,
 }
 
 impl Condition {
     pub fn new(clock: Arc<NodeClock>, progresses: Progresses) -> Self {
         let troubles =
-            progresses.known().map(|(duty, progress)| Trouble::new(duty, progress.clone())).collect();
+            progresses.known().map(|(part, progress)| Trouble::new(part, progress.clone())).collect();
         Self {
             clock,
             progresses,
@@ -156,39 +155,37 @@ impl Condition {
     }
 
     /// The state of each duty at `now`.
-    pub fn work(&self, now: Time) -> Vec<Work<'static>> {
+    pub fn work(&self, now: Time) -> Vec<Work> {
         let at = |instant: Instant| now - TimeDelta::from_std(instant.elapsed()).unwrap_or_default();
-        let work = |duty: &&'static str| match self.progresses.of(duty) {
-            None => Work::done(duty, now),
-            Some(progress) => {
-                let standing = progress.standing();
-                let problem = self.progresses.parts_of(duty).find_map(|(part, progress)| {
-                    let failing = progress.standing().failing?;
-                    let words = Trouble::new(part, progress.clone()).words();
-                    Some(format!(
-                        "{words} since {}: {}",
-                        stamp(at(failing.since), chrono_tz::UTC),
-                        failing.problem
-                    ))
-                });
-                let done_until = match *duty {
-                    // Proved by requests, and otherwise by a probe every 15 seconds.
-                    "ingest" | "web" => standing.until,
-                    _ => progress.proved_or_started(),
-                };
-                let rests = *duty == "sweeper" && done_until.elapsed() >= RESTS;
-                let problem = problem.or_else(|| {
-                    rests.then(|| {
-                        format!("nothing has been judged since {}", stamp(at(done_until), chrono_tz::UTC))
-                    })
-                });
-                Work {
-                    duty,
-                    done_until: at(done_until),
-                    proved_at: standing.proved.map(at),
-                    problem,
-                    part: self.progresses.part_undone(duty),
-                }
+        let work = |duty: &Duty| {
+            let (duty, progress) = (*duty, self.progresses.of(*duty));
+            let standing = progress.standing();
+            let problem = self.progresses.parts_of(duty).find_map(|(part, progress)| {
+                let failing = progress.standing().failing?;
+                let words = Trouble::new(part, progress.clone()).words();
+                Some(format!(
+                    "{words} since {}: {}",
+                    stamp(at(failing.since), chrono_tz::UTC),
+                    failing.problem
+                ))
+            });
+            let done_until = match duty {
+                // Proved by requests, and otherwise by a probe every 15 seconds.
+                Duty::Ingest | Duty::Web => standing.until,
+                Duty::Sweeper => progress.proved_or_started(),
+            };
+            let rests = duty == Duty::Sweeper && done_until.elapsed() >= RESTS;
+            let problem = problem.or_else(|| {
+                rests.then(|| {
+                    format!("nothing has been judged since {}", stamp(at(done_until), chrono_tz::UTC))
+                })
+            });
+            Work {
+                duty,
+                done_until: at(done_until),
+                proved_at: standing.proved.map(at),
+                problem,
+                part: self.progresses.part_undone(duty),
             }
         };
         self.progresses.duties.iter().map(work).collect()
@@ -199,11 +196,11 @@ impl Condition {
     ///
     /// # Errors
     /// A database error.
-    pub fn is_due(&self, store: &Store, node: &Node, work: &[Work<'static>]) -> Result<bool, StoreError> {
+    pub fn is_due(&self, store: &Store, node: &Node, work: &[Work]) -> Result<bool, StoreError> {
         if store.backend() == DatabaseKind::Postgres {
             return Ok(true);
         }
-        let able: Vec<&str> =
+        let able: Vec<Duty> =
             work.iter().filter(|work| work.problem.is_none()).map(|work| work.duty).collect();
         let wanted = store.wants_heartbeat(&node.id, &able)?;
         let Some(stored) = &self.stored else { return Ok(true) };
@@ -217,13 +214,13 @@ impl Condition {
     }
 
     /// Records that the heartbeat was stored.
-    pub fn stored(&mut self, node: &Node, work: &[Work<'static>]) {
+    pub fn stored(&mut self, node: &Node, work: &[Work]) {
         let address = node.address.clone();
         self.stored = Some(Stored { at: Instant::now(), address, unable: unable(work) });
     }
 
     /// Records that the heartbeat is over, stored or not.
-    pub fn outcome(&mut self, work: &[Work<'_>]) {
+    pub fn outcome(&mut self, work: &[Work]) {
         self.written_until = written_until(work);
     }
 
@@ -234,33 +231,33 @@ impl Condition {
         let place = format!("the {} on {}", node.role, node.host);
         for trouble in &mut self.troubles {
             let mut since = reached;
-            match trouble.duty {
-                "ingest" if trouble.progress.standing().failing.is_some() => self.deaf_at = Some(now),
-                "ingest" => {}
+            match trouble.part {
+                DutyPart::Ingest if trouble.progress.standing().failing.is_some() => self.deaf_at = Some(now),
+                DutyPart::Ingest => {}
                 // While check-ins cannot be written no job is judged, and the operator knows that already.
                 _ => since = self.deaf_at.map_or(reached, |deaf_at| reached.max(deaf_at)),
             }
-            let (news, duty, place) = (trouble.look(is_reached, since, now), trouble.duty, &place);
+            let (news, part, place) = (trouble.look(is_reached, since, now), trouble.part, &place);
             match news {
                 None => {}
-                Some(Tell::Done) => operator.tell(DutyMessage::Done { duty, place }),
+                Some(Tell::Done) => operator.tell(DutyMessage::Done { part, place }),
                 Some(Tell::Fails(failing)) => {
                     let since =
                         self.clock.now() - TimeDelta::from_std(failing.since.elapsed()).unwrap_or_default();
                     let since = stamp(since, chrono_tz::UTC);
-                    operator.tell(DutyMessage::Fails { duty, place, since, problem: &failing.problem });
+                    operator.tell(DutyMessage::Fails { part, place, since, problem: &failing.problem });
                 }
             }
         }
     }
 }
 
-fn written_until(work: &[Work<'_>]) -> Option<Time> {
-    work.iter().find(|work| work.duty == "ingest").map(|work| work.done_until)
+fn written_until(work: &[Work]) -> Option<Time> {
+    work.iter().find(|work| work.duty == Duty::Ingest).map(|work| work.done_until)
 }
 
-fn unable(work: &[Work<'static>]) -> Vec<&'static str> {
-    let undone = |work: &Work<'static>| [work.problem.is_some().then_some(work.duty), work.part];
+fn unable(work: &[Work]) -> Vec<DutyPart> {
+    let undone = |work: &Work| [work.problem.is_some().then_some(work.duty.into()), work.part];
     work.iter().flat_map(undone).flatten().collect()
 }
 
@@ -272,29 +269,29 @@ mod tests {
     #[test]
     fn what_fails_and_is_done_again_is_said_with_what_follows() {
         let place = "the sweeper on inn";
-        for (duty, fails, text, done) in [
+        for (part, fails, text, done) in [
             (
-                "ingest",
+                DutyPart::Ingest,
                 "Check-ins cannot be written",
                 "check-ins have not been written since noon: no disk\nJobs that check in are not told that they were heard (they get \
                  500 or 503); none is blamed for that.",
                 "Check-ins can be written again",
             ),
             (
-                "sweeper",
+                DutyPart::Sweeper,
                 "Sweeps fail",
                 "sweeps have failed since noon: no disk\nJobs that fall silent are not noticed until this is mended.",
                 "Sweeps succeed again",
             ),
             (
-                SENDING,
+                DutyPart::Sending,
                 "Messages cannot be sent",
                 "messages have not been sent since noon: no disk\nWho should hear of an alert does not until this is mended, or hears it \
                  more than once. What waits goes out then.",
                 "Messages can be sent again",
             ),
             (
-                "web",
+                DutyPart::Web,
                 "Pages cannot be shown",
                 "what pages show has not been readable since noon: no disk\nWhoever opens a page or asks the API gets an error. Jobs are \
                  watched all the same.",
@@ -303,10 +300,10 @@ mod tests {
         ] {
             let since = "noon".to_owned();
             let message =
-                OperatorMessage::from(DutyMessage::Fails { duty, place, since, problem: "no disk" });
+                OperatorMessage::from(DutyMessage::Fails { part, place, since, problem: "no disk" });
             assert_eq!(message.subject, fails);
             assert_eq!(message.text, format!("So says {place}: {text}"));
-            let message = OperatorMessage::from(DutyMessage::Done { duty, place });
+            let message = OperatorMessage::from(DutyMessage::Done { part, place });
             assert_eq!(
                 (message.subject.as_str(), message.text.as_str()),
                 (done, "So says the sweeper on inn.")
@@ -316,19 +313,19 @@ mod tests {
 
     #[test]
     fn senders_that_cannot_write_for_a_minute_are_told_to_others() {
-        let progresses = Progresses::new(&["ingest", "sweeper"]);
+        let progresses = Progresses::new(&[Duty::Ingest, Duty::Sweeper]);
         let fails_for = |long: Duration| {
             let since = Instant::now().checked_sub(long);
             progresses.sending.begin_with("hook", since).failed(&StoreError::Unavailable("no".to_owned()));
         };
-        assert_eq!(progresses.part_undone("sweeper"), None);
+        assert_eq!(progresses.part_undone(Duty::Sweeper), None);
         fails_for(PART.saturating_sub(Duration::from_secs(30)));
-        assert_eq!(progresses.part_undone("sweeper"), None, "not for long yet");
+        assert_eq!(progresses.part_undone(Duty::Sweeper), None, "not for long yet");
         progresses.sending.begin("hook").succeeded();
         fails_for(PART);
-        assert_eq!(progresses.part_undone("sweeper"), Some(SENDING));
-        assert_eq!(progresses.part_undone("ingest"), None);
+        assert_eq!(progresses.part_undone(Duty::Sweeper), Some(DutyPart::Sending));
+        assert_eq!(progresses.part_undone(Duty::Ingest), None);
         progresses.sending.begin("hook").succeeded();
-        assert_eq!(progresses.part_undone("sweeper"), None);
+        assert_eq!(progresses.part_undone(Duty::Sweeper), None);
     }
 }

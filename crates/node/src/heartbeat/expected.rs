@@ -7,6 +7,7 @@ use askama::Template;
 use chrono::TimeDelta;
 use innkeeper_core::Time;
 use innkeeper_core::alert::stamp;
+use innkeeper_core::duty::Duty;
 use innkeeper_store::{KnownNode, NodeState, SelfCheck, Store, StoreError};
 
 use super::{Operator, gone_after};
@@ -27,8 +28,8 @@ const TOO_FEW: &str = "too few";
 #[derive(Debug, Clone, PartialEq, Eq, Template)]
 #[template(path = "strength.txt")]
 pub struct Strength {
-    /// The duty: `ingest`, `sweeper` or `web`.
-    pub duty: &'static str,
+    /// The duty.
+    pub duty: Duty,
     /// The expected number.
     pub expected: usize,
     /// The number of live nodes.
@@ -52,13 +53,13 @@ pub fn strengths(
 ) -> Vec<Strength> {
     let alive: Vec<&KnownNode> =
         nodes.iter().filter(|known| known.state(gone_after, now) == NodeState::Alive).collect();
-    let count = |duty: &str| {
+    let count = |duty: Duty| {
         alive
             .iter()
             .filter(|known| Role::named(&known.node.role).is_some_and(|role| role.duties().contains(&duty)))
             .count()
     };
-    [("ingest", expect.ingest), ("sweeper", expect.sweeper), ("web", expect.web)]
+    [(Duty::Ingest, expect.ingest), (Duty::Sweeper, expect.sweeper), (Duty::Web, expect.web)]
         .into_iter()
         .filter(|(_, expected)| *expected > 0)
         .map(|(duty, expected)| Strength { duty, expected, alive: count(duty) })
@@ -138,7 +139,7 @@ mod tests {
     use crate::heartbeat::OperatorMessage;
 
     fn strength(alive: usize) -> Strength {
-        Strength { duty: "sweeper", expected: 2, alive }
+        Strength { duty: Duty::Sweeper, expected: 2, alive }
     }
 
     #[test]

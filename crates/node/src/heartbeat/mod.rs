@@ -34,6 +34,7 @@ use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
 use innkeeper_core::Clock;
+use innkeeper_core::duty::Duty;
 use innkeeper_store::{EndedWaits, Node as NodeRow, Store};
 use parking_lot::Mutex;
 use uuid::Uuid;
@@ -121,7 +122,7 @@ impl Heartbeat {
         let address = Arc::<Mutex<String>>::default();
         let waiting = apart.clone();
         // Accepted check-ins are written, however long it takes.
-        let waits = if role.duties().contains(&"ingest") { EndedWaits::Short } else { EndedWaits::All };
+        let waits = if role.duties().contains(&Duty::Ingest) { EndedWaits::Short } else { EndedWaits::All };
         shutdown.on_request(move || waiting.end_waits(Instant::now() + LAST_WAIT, waits));
         let contact = Contact::default();
         let progresses = Progresses::new(role.duties());

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use askama::Template;
+use innkeeper_core::duty::Duty;
 use parking_lot::{Mutex, MutexGuard};
 
 use super::away::AwayMark;
@@ -105,7 +106,7 @@ pub(super) fn start(
     contact: Contact,
     operator: Operator,
     words: String,
-    duties: &'static [&'static str],
+    duties: &'static [Duty],
     mark: AwayMark,
     shutdown: &Shutdown,
 ) -> std::io::Result<SupervisedThread> {
@@ -138,7 +139,7 @@ pub(super) fn start(
 #[derive(Template)]
 enum DatabaseMessage<'a> {
     #[template(path = "database_away.txt")]
-    Away { whose: &'a str, duties: &'a [&'a str], seconds: u64, problem: &'a str },
+    Away { whose: &'a str, duties: &'a [Duty], seconds: u64, problem: &'a str },
     #[template(path = "database_back.txt")]
     Back { whose: &'a str },
 }
@@ -150,18 +151,18 @@ mod tests {
 
     #[test]
     fn what_follows_is_said_of_what_the_process_does() {
-        let said = |duties: &[&str]| {
+        let said = |duties: &[Duty]| {
             let (whose, problem) = ("The ingest on inn", "refused");
             OperatorMessage::from(DatabaseMessage::Away { whose, duties, seconds: 20, problem }).text
         };
         assert_eq!(
-            said(&["ingest"]),
+            said(&[Duty::Ingest]),
             "The ingest on inn has had no answer from the database for 20 s. Until it has one, check-ins that come to it are answered \
              503.\nWhat went wrong last: refused"
         );
         assert!(
-            !said(&["web"]).contains("check-ins")
-                && said(&["ingest", "sweeper", "web"]).contains(", and it notices")
+            !said(&[Duty::Web]).contains("check-ins")
+                && said(&[Duty::Ingest, Duty::Sweeper, Duty::Web]).contains(", and it notices")
         );
     }
 

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use askama::Template;
 use chrono::TimeDelta;
 use innkeeper_core::alert::stamp;
+use innkeeper_core::duty::Duty;
 use innkeeper_core::reservation::Window;
 use innkeeper_core::{Clock, Time, duration};
 use innkeeper_store::{
@@ -41,7 +42,7 @@ pub(super) struct HeartbeatLoop {
     pub dead_end_reporter: DeadEndReporter,
     pub refusals: Refusals,
     pub address: Arc<Mutex<String>>,
-    pub duties: &'static [&'static str],
+    pub duties: &'static [Duty],
     pub node: NodeRow,
     pub history: History,
     pub contact: Contact,
@@ -62,7 +63,7 @@ impl HeartbeatLoop {
             Ok(outcome) => {
                 self.contact.made();
                 for duty in &outcome.taken_up {
-                    self.operator.tell(NodeMessage::TakenUp { some: some(duty), whose: self.words() });
+                    self.operator.tell(NodeMessage::TakenUp { some: some(*duty), whose: self.words() });
                 }
                 for (what, done) in [("watch", self.watch()), ("expected nodes", self.look_for_expected())] {
                     if let Err(error) = done {
@@ -103,7 +104,7 @@ impl HeartbeatLoop {
     }
 
     /// Stores a heartbeat.
-    fn beat(&mut self, work: &[Work<'static>], now: Time) -> Result<HeartbeatOutcome, StoreError> {
+    fn beat(&mut self, work: &[Work], now: Time) -> Result<HeartbeatOutcome, StoreError> {
         let operator = &self.operator;
         let tell = |window: &Window| match window.until - window.from > WORTH_TELLING {
             true => operator.deliveries(blind(window), now),
@@ -118,7 +119,7 @@ impl HeartbeatLoop {
             now,
         };
         // SQLite has one file, to which a heartbeat commits as a check-in does. That it cannot be written is told as such: it is in reach.
-        let of_one_file = self.store.backend() == DatabaseKind::Sqlite && self.duties.contains(&"ingest");
+        let of_one_file = self.store.backend() == DatabaseKind::Sqlite && self.duties.contains(&Duty::Ingest);
         let attempt = of_one_file.then(|| self.progresses.ingest.begin(HEARTBEAT));
         let outcome = match (self.store.record_heartbeat(&heartbeat, &tell), attempt) {
             (Ok(outcome), attempt) => {
@@ -246,7 +247,7 @@ enum NodeMessage<'a> {
     #[template(path = "duty_missing.txt")]
     DutyMissing { duty: &'a str, since: String },
     #[template(path = "duty_taken_up.txt")]
-    TakenUp { some: String, whose: String },
+    TakenUp { some: &'static str, whose: String },
     #[template(path = "node_gone.txt")]
     Gone { node: &'a NodeRow, last: String, times: usize, once_in: TimeDelta },
 }
@@ -262,9 +263,12 @@ fn node_gone(gone: &GoneNodes) -> NodeMessage<'_> {
     NodeMessage::Gone { node, last, times: gone.times, once_in: gone.once_in }
 }
 
-fn some(duty: &str) -> String {
-    let article = if duty.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
-    format!("{article} {duty}")
+fn some(duty: Duty) -> &'static str {
+    match duty {
+        Duty::Ingest => "an ingest",
+        Duty::Sweeper => "a sweeper",
+        Duty::Web => "a web",
+    }
 }
 
 #[cfg(test)]
@@ -301,7 +305,7 @@ mod tests {
         );
         assert!(missing("sweeper").text.ends_with("are sent, until one is started."));
         let again = OperatorMessage::from(NodeMessage::TakenUp {
-            some: some("ingest"),
+            some: some(Duty::Ingest),
             whose: "The ingest on inn".to_owned(),
         });
         assert_eq!(again.subject, "There is an ingest again");

@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use innkeeper_core::duty::DutyPart;
+
 use super::progress::{Failing, Progress};
-use crate::health::SENDING;
 
 /// How long a duty must fail before the operator is told; long enough for a failover.
 const TOLD_AFTER: Duration = Duration::from_secs(12);
@@ -34,9 +35,9 @@ impl Reach {
     }
 }
 
-/// One duty of this process, and what the operator was told of it.
+/// A duty of this process or a part of one, and whether the operator was told that it fails.
 pub(crate) struct Trouble {
-    pub duty: &'static str,
+    pub part: DutyPart,
     pub progress: Progress,
     told: bool,
     /// When the database was reached although this had failed for a while.
@@ -53,8 +54,8 @@ pub(crate) enum Tell {
 }
 
 impl Trouble {
-    pub fn new(duty: &'static str, progress: Progress) -> Self {
-        Self { duty, progress, told: false, met: None }
+    pub fn new(part: DutyPart, progress: Progress) -> Self {
+        Self { part, progress, told: false, met: None }
     }
 
     /// What there is to tell at a heartbeat that has reached the database, or has not, where nothing that explains it has been the case
@@ -78,12 +79,11 @@ impl Trouble {
 
     /// What fails, in the words of a line.
     pub fn words(&self) -> &'static str {
-        match self.duty {
-            "ingest" => "check-ins cannot be written",
-            "sweeper" => "sweeps fail",
-            SENDING => "messages cannot be sent",
-            "web" => "what pages show cannot be read",
-            _ => "a duty is not done",
+        match self.part {
+            DutyPart::Ingest => "check-ins cannot be written",
+            DutyPart::Sweeper => "sweeps fail",
+            DutyPart::Sending => "messages cannot be sent",
+            DutyPart::Web => "what pages show cannot be read",
         }
     }
 }
@@ -99,7 +99,7 @@ mod tests {
         let progress = Progress::new(Duration::from_secs(60));
         progress.begin("writer").failed(&StoreError::Unavailable("no".to_owned()));
         let begun = progress.standing().failing?.since;
-        let (mut reach, mut trouble) = (Reach::default(), Trouble::new("ingest", progress));
+        let (mut reach, mut trouble) = (Reach::default(), Trouble::new(DutyPart::Ingest, progress));
         // It was well for a minute before.
         (0..60).for_each(|second| {
             reach.beat(true, begun - Duration::from_secs(60 - second));

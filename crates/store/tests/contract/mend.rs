@@ -1,5 +1,6 @@
 //! Rows that hold what the schema does not allow, as an editor's mistake leaves them in an SQLite file.
 
+use innkeeper_core::duty::Duty;
 use innkeeper_store::{MendExtent, Node};
 use innkeeper_testing::database::TestDatabase;
 
@@ -67,7 +68,7 @@ fn each_is_mended_and_named_and_keeps_nobody_from_the_others() {
         };
         store.book("silent", &every(60));
         assert_eq!(store.pass(at(61)).opened, 1);
-        store.beat(&node("a", 60), &["ingest"], true, at(61), &|_| Vec::new()).unwrap();
+        store.beat(&node("a", 60), &[Duty::Ingest], true, at(61), &|_| Vec::new()).unwrap();
         assert_eq!(
             store.mend_rows(MendExtent::AllTables, at(61)).unwrap(),
             Vec::<String>::new(),
@@ -89,8 +90,8 @@ fn each_is_mended_and_named_and_keeps_nobody_from_the_others() {
         );
 
         // Everybody reads what there is, and goes on.
-        store.beat(&node("a", 60), &["ingest"], false, at(63), &|_| Vec::new()).unwrap();
-        store.beat(&node("b", 62), &["ingest"], true, at(63), &|_| Vec::new()).unwrap();
+        store.beat(&node("a", 60), &[Duty::Ingest], false, at(63), &|_| Vec::new()).unwrap();
+        store.beat(&node("b", 62), &[Duty::Ingest], true, at(63), &|_| Vec::new()).unwrap();
         store.watch(seconds(600), seconds(600), at(63)).unwrap();
         store.blind_windows(at(63)).unwrap();
         store.take_lease("singleton", "a", seconds(6), at(63)).unwrap();

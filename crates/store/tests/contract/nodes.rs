@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 
 use chrono::TimeDelta;
 use innkeeper_core::Time;
+use innkeeper_core::duty::Duty;
 use innkeeper_core::reservation::Window;
 use innkeeper_core::sla::State;
 use innkeeper_store::{ActingStore, DatabaseKind, HeartbeatOutcome, Node, NodeChanges, NodeHeartbeat, Work};
@@ -46,7 +47,7 @@ fn node(id: &str, role: &str) -> Node {
 
 fn beat_first(store: &ActingStore, id: &str, duty: &str, now: Time, first: bool) -> HeartbeatOutcome {
     let tell = |_: &Window| vec![delivery("log", "", remark("blind"))];
-    store.beat(&node(id, duty), &[duty], first, now, &tell).unwrap()
+    store.beat(&node(id, duty), &[duty.parse().unwrap()], first, now, &tell).unwrap()
 }
 
 fn beat(store: &ActingStore, id: &str, duty: &str, now: Time) -> HeartbeatOutcome {
@@ -93,8 +94,8 @@ fn a_process_that_is_restarted_again_and_again_is_told_once_an_hour(database: &T
     while second < 6000 {
         let id = format!("life {second}");
         let node = Node { started_at: at(second), ..node(&id, "ingest") };
-        store.beat(&node, &["ingest"], true, at(second), &|_| Vec::new()).unwrap();
-        store.beat(&node, &["ingest"], false, at(second + 5), &|_| Vec::new()).unwrap();
+        store.beat(&node, &[Duty::Ingest], true, at(second), &|_| Vec::new()).unwrap();
+        store.beat(&node, &[Duty::Ingest], false, at(second + 5), &|_| Vec::new()).unwrap();
         look(second + 6, &mut told);
         second += 7;
     }
@@ -121,7 +122,7 @@ fn one_of_two_that_run_beside_each_other_is_not_restarted_by_the_other(database:
     let live = |id: &str, started: i64, seconds: RangeInclusive<i64>| {
         let node = Node { started_at: after(started), address: String::new(), ..node(id, "sweeper") };
         for second in seconds.step_by(5) {
-            store.beat(&node, &["sweeper"], second == started, after(second), &|_| Vec::new()).unwrap();
+            store.beat(&node, &[Duty::Sweeper], second == started, after(second), &|_| Vec::new()).unwrap();
         }
     };
     live("old", 0, 0..=50);
@@ -164,8 +165,8 @@ fn a_duty_that_nobody_does_is_noticed_once_and_so_is_its_return(database: &TestD
     assert_eq!(watch(&store, at(15)).1, names(&[]));
     assert_eq!(watch(&store, at(16)).1, names(&["sweeper"]));
     assert_eq!(watch(&store, at(99)).1, names(&[]));
-    assert_eq!(beat(&store, "b", "sweeper", at(100)).taken_up, ["sweeper"]);
-    assert_eq!(beat(&store, "b", "sweeper", at(101)).taken_up, names(&[]));
+    assert_eq!(beat(&store, "b", "sweeper", at(100)).taken_up, [Duty::Sweeper]);
+    assert_eq!(beat(&store, "b", "sweeper", at(101)).taken_up, []);
     assert_eq!(store.duties().unwrap()[0].beat_at, at(101));
 }
 
@@ -217,7 +218,7 @@ fn while_another_node_beats_nothing_is_blind(database: &TestDatabase) {
 fn what_one_node_has_written_does_not_speak_for_one_that_is_behind(database: &TestDatabase) {
     let store = database.store();
     let beat = |id: &str, done_until, written_until, now| {
-        let work = [Work { done_until, ..Work::done("ingest", now) }];
+        let work = [Work { done_until, ..Work::done(Duty::Ingest, now) }];
         let node = node(id, "ingest");
         let heartbeat = NodeHeartbeat {
             node: &node,
@@ -270,7 +271,7 @@ fn live(
         if first || stored.contains(&second) || store.backend() == DatabaseKind::Postgres {
             // As two clocks are rounded.
             let done_until = if first { now - TimeDelta::milliseconds(1) } else { now };
-            let work = [Work { done_until, ..Work::done("ingest", now) }];
+            let work = [Work { done_until, ..Work::done(Duty::Ingest, now) }];
             let heartbeat = NodeHeartbeat {
                 node: &node,
                 work: &work,
@@ -313,7 +314,8 @@ fn who_starts_beside_another_ends_no_window(database: &TestDatabase) {
     live(&store, "a", "ingest", 0..30, &[14, 29]);
     let new = Node { started_at: at(30), ..node("b", "ingest") };
     for second in 30..40 {
-        let blind = store.beat(&new, &["ingest"], second == 30, at(second), &|_| Vec::new()).unwrap().blind;
+        let blind =
+            store.beat(&new, &[Duty::Ingest], second == 30, at(second), &|_| Vec::new()).unwrap().blind;
         assert_eq!(blind, None, "at {second}");
         assert_eq!(beat(&store, "a", "ingest", at(second)).blind, None, "at {second}");
     }
@@ -326,7 +328,7 @@ fn a_stop_ends_when_the_last_check_ins_are_written_and_refuses_new_ones_from_its
     let store = database.store();
     let beat = |id: &str, now, stopping_since, done_until| {
         let node = node(id, "ingest");
-        let work = [Work { done_until, ..Work::done("ingest", now) }];
+        let work = [Work { done_until, ..Work::done(Duty::Ingest, now) }];
         let (first, written_until) = (now == at(0), None);
         let heartbeat = NodeHeartbeat { node: &node, work: &work, first, written_until, stopping_since, now };
         store.record_heartbeat(&heartbeat, &|_| Vec::new()).unwrap().blind

@@ -15,7 +15,7 @@ type Answer = Result<HttpResponse, ApiError>;
 
 /// A duty that some node should always do.
 #[derive(Serialize, ToSchema)]
-pub(crate) struct Duty {
+pub(crate) struct DutyState {
     /// `ingest`, `sweeper` or `web`.
     name: String,
     /// The end of the snooze; null if the duty is not snoozed.
@@ -38,7 +38,7 @@ pub(crate) struct DutySnooze {
 #[utoipa::path(post, path = "/api/v1/duties/{name}/snooze", tag = "Instance", security(("bearer" = ["manage"])),
     params(("name" = String, Path, description = "`ingest`, `sweeper` or `web`")),
     request_body(content = DutySnooze, example = json!({"duration": "2h"})),
-    responses((status = 200, description = "it sleeps", body = Duty)))]
+    responses((status = 200, description = "it sleeps", body = DutyState)))]
 pub(crate) async fn snooze(
     app_state: Data<AppState>,
     caller: Caller,
@@ -55,7 +55,7 @@ pub(crate) async fn snooze(
 /// The operator gets messages about the duty again.
 #[utoipa::path(post, path = "/api/v1/duties/{name}/resume", tag = "Instance", security(("bearer" = ["manage"])),
     params(("name" = String, Path, description = "`ingest`, `sweeper` or `web`")),
-    responses((status = 200, description = "it is watched again", body = Duty)))]
+    responses((status = 200, description = "it is watched again", body = DutyState)))]
 pub(crate) async fn resume(app_state: Data<AppState>, caller: Caller, name: Path<String>) -> Answer {
     sleep(&app_state, &caller, name.into_inner(), Ok).await
 }
@@ -71,7 +71,7 @@ async fn sleep(
         if !store.snooze_duty(&name, until, now)? {
             return Err(ApiError::NotFound(format!("there is no duty {name:?}")));
         }
-        Ok(Duty { name, snoozed_until: (until > now).then_some(until) })
+        Ok(DutyState { name, snoozed_until: (until > now).then_some(until) })
     })
     .await?;
     Ok(HttpResponse::Ok().json(duty))

@@ -7,10 +7,10 @@ use actix_web::{HttpRequest, HttpResponse};
 use innkeeper_core::notice::DeliveryState;
 use innkeeper_core::{Invalid, word};
 use innkeeper_http::{ApiError, Caller};
-use innkeeper_store::{PastAlert, Retried, Store};
+use innkeeper_store::{PastAlert, Retried, SentDelivery, Store};
 
 use super::reading::ReadQuery;
-use super::shown::{Alert, Alerts, CheckIns, Deliveries, Delivery, next};
+use super::shown::{Alert, Alerts, CheckIns, Deliveries, next};
 use super::{ask, visible};
 use crate::AppState;
 
@@ -90,16 +90,17 @@ pub(crate) async fn alerts(app_state: Data<AppState>, caller: Caller, request: H
 }
 
 fn with_deliveries(store: &Store, alerts: Vec<PastAlert>, limit: i64) -> Result<Alerts, ApiError> {
-    let mut alerts: Vec<Alert> = alerts.into_iter().map(Alert::from).collect();
     let ids: Vec<i64> = alerts.iter().map(|alert| alert.id).collect();
-    let mut deliveries: HashMap<Option<i64>, Vec<Delivery>> = HashMap::new();
-    for delivery in store.deliveries_of(&ids)?.into_iter().map(Delivery::from) {
+    let mut deliveries: HashMap<Option<i64>, Vec<SentDelivery>> = HashMap::new();
+    for delivery in store.deliveries_of(&ids)? {
         deliveries.entry(delivery.alert_id).or_default().push(delivery);
     }
-    for alert in &mut alerts {
-        alert.deliveries = deliveries.remove(&Some(alert.id)).unwrap_or_default();
-    }
-    Ok(Alerts { next: next(&alerts, limit, |alert| alert.id), alerts })
+    let next = next(&alerts, limit, |alert| alert.id);
+    let with_its_own = |alert: PastAlert| {
+        let deliveries = deliveries.remove(&Some(alert.id)).unwrap_or_default();
+        Alert { alert, deliveries }
+    };
+    Ok(Alerts { alerts: alerts.into_iter().map(with_its_own).collect(), next })
 }
 
 /// List messages
@@ -119,7 +120,6 @@ pub(crate) async fn deliveries(app_state: Data<AppState>, caller: Caller, reques
     let (before, limit) = (asked.before()?, asked.limit()?);
     let deliveries =
         ask(&app_state, &caller, move |store, _| Ok(store.deliveries(state, before, limit)?)).await?;
-    let deliveries: Vec<Delivery> = deliveries.into_iter().map(Delivery::from).collect();
     Ok(HttpResponse::Ok()
         .json(Deliveries { next: next(&deliveries, limit, |delivery| delivery.id), deliveries }))
 }

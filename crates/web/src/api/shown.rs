@@ -3,9 +3,7 @@
 use chrono::{DateTime, Utc};
 use innkeeper_core::Time;
 use innkeeper_core::access::Permission;
-use innkeeper_core::alert::Cause;
 use innkeeper_core::assessed::Assessed;
-use innkeeper_core::notice::DeliveryState;
 use innkeeper_http::Caller;
 use innkeeper_store::{Checkin, PastAlert, SentDelivery, Undelivered};
 use serde::Serialize;
@@ -194,45 +192,10 @@ pub(crate) struct CheckIns {
 /// An alert, open or past.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Alert {
-    /// Its number.
-    pub id: i64,
-    /// The number of its reservation, which may no longer exist.
-    reservation_id: i64,
-    /// The app of its reservation.
-    app: String,
-    /// The component of its reservation.
-    component: String,
-    /// `missed`, `overran` or `failed`.
-    #[schema(value_type = String)]
-    cause: Cause,
-    /// The reason as a sentence.
-    sentence: String,
-    /// When it opened.
-    opened_at: DateTime<Utc>,
-    /// When it closed; null while it is open.
-    closed_at: Option<DateTime<Utc>>,
-    /// Why it closed, if not by a new success: `schedule changed: not overdue by it`, `checked out`, or a late report
-    /// which showed that the job had been well: `it had run at 02:00 on Wed 25 Nov (Europe/Berlin)`.
-    ending: Option<String>,
+    #[serde(flatten)]
+    pub alert: PastAlert,
     /// The messages about it, oldest first.
-    pub deliveries: Vec<Delivery>,
-}
-
-impl From<PastAlert> for Alert {
-    fn from(alert: PastAlert) -> Self {
-        Self {
-            id: alert.id,
-            reservation_id: alert.reservation_id,
-            app: alert.app,
-            component: alert.component,
-            cause: alert.cause,
-            sentence: alert.sentence,
-            opened_at: alert.opened_at,
-            closed_at: alert.closed_at,
-            ending: alert.ending,
-            deliveries: Vec::new(),
-        }
-    }
+    pub deliveries: Vec<SentDelivery>,
 }
 
 /// A page of alerts.
@@ -244,57 +207,11 @@ pub(crate) struct Alerts {
     pub next: Option<i64>,
 }
 
-/// A message and its delivery.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct Delivery {
-    /// Its number.
-    pub id: i64,
-    /// The number of its alert; null if it belongs to none.
-    pub alert_id: Option<i64>,
-    /// `opened`, `reminder`, `recovered`, …
-    event: String,
-    /// The name of the alerter.
-    alerter: String,
-    /// The address, if the alerter has several recipients.
-    recipient: String,
-    /// `waiting`, `delivered` or `dead`.
-    #[schema(value_type = String)]
-    state: DeliveryState,
-    /// The number of attempts.
-    attempts: i64,
-    /// The problem of the last attempt.
-    problem: Option<String>,
-    /// When it was put into the outbox.
-    created_at: DateTime<Utc>,
-    /// When the next attempt is due, while it waits.
-    next_at: DateTime<Utc>,
-    /// When it was delivered or given up.
-    finished_at: Option<DateTime<Utc>>,
-}
-
-impl From<SentDelivery> for Delivery {
-    fn from(sent: SentDelivery) -> Self {
-        Self {
-            id: sent.id,
-            alert_id: sent.alert_id,
-            event: sent.event,
-            alerter: sent.alerter,
-            recipient: sent.recipient,
-            state: sent.state,
-            attempts: sent.attempts,
-            problem: sent.problem,
-            created_at: sent.created_at,
-            next_at: sent.next_at,
-            finished_at: sent.finished_at,
-        }
-    }
-}
-
 /// A page of messages.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Deliveries {
     /// The messages, latest first.
-    pub deliveries: Vec<Delivery>,
+    pub deliveries: Vec<SentDelivery>,
     /// The value of `before` for the next page; null on the last one.
     pub next: Option<i64>,
 }

@@ -63,11 +63,11 @@ pub async fn resume(
     id: Path<i64>,
     _: Form,
 ) -> Result<HttpResponse, ApiError> {
-    let (id, actor) = (id.into_inner(), caller.actor());
+    let id = id.into_inner();
     let is_asleep = |one: &Assessed, now: Time| one.reservation.conclusions.snoozed_until(now).is_some();
-    let done = ask(&app_state, move |app_state, now| match app_state.store.listed(id, now)? {
+    let done = change(&app_state, &caller, move |store, now| match store.listed(id, now)? {
         None => Ok(false),
-        Some(listed) if is_asleep(&listed, now) => app_state.store.acting_as(actor).resume_by_id(id, now),
+        Some(listed) if is_asleep(&listed, now) => store.resume_by_id(id, now),
         Some(_) => Ok(true),
     })
     .await?;
@@ -150,15 +150,15 @@ pub async fn test_alert(
     id: Path<i64>,
     _: Form,
 ) -> Result<HttpResponse, ApiError> {
-    let (id, actor) = (id.into_inner(), caller.actor());
-    let done = ask(&app_state, move |app_state, now| {
-        let Some(listed) = app_state.store.listed(id, now)? else { return Ok(false) };
+    let (id, by, shared) = (id.into_inner(), caller.actor().who, app_state.clone());
+    let done = change(&app_state, &caller, move |store, now| {
+        let Some(listed) = store.listed(id, now)? else { return Ok(false) };
         let spec = &listed.reservation.spec;
         let job = format!("{}/{}", spec.app, spec.component);
-        let (schedule, dead_ends) = (&spec.schedule, app_state.dead_ends(spec));
-        let message = TestAlert { job, by: &actor.who, schedule, dead_ends };
-        let messages = app_state.operator.deliveries_as_of(spec, message, now);
-        app_state.store.acting_as(actor).put_notices(&messages, now)?;
+        let (schedule, dead_ends) = (&spec.schedule, shared.dead_ends(spec));
+        let message = TestAlert { job, by: &by, schedule, dead_ends };
+        let messages = shared.operator.deliveries_as_of(spec, message, now);
+        store.put_notices(&messages, now)?;
         Ok(true)
     })
     .await?;

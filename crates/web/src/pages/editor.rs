@@ -17,8 +17,8 @@ use super::draft::{Draft, Problems};
 use super::form::Form;
 use super::frame::Frame;
 use super::{ask, page, see_other};
-use crate::AppState;
 use crate::api::etag;
+use crate::{AppState, pages};
 
 /// Expected times that are shown.
 const NEXT: usize = 5;
@@ -168,15 +168,15 @@ pub async fn make(app_state: Data<AppState>, caller: Caller, form: Form) -> Resu
         Err(problems) => return show(&app_state, &caller, nothing(), draft, problems),
     };
     caller.covers(&spec.app)?;
-    let (actor, name) = (caller.actor(), format!("{}/{}", spec.app, spec.component));
-    let made = move |app_state: &AppState, now| {
-        let made = app_state.store.acting_as(actor).create(spec.clone(), now)?;
+    let (shared, name) = (app_state.clone(), format!("{}/{}", spec.app, spec.component));
+    let made = pages::change(&app_state, &caller, move |store, now| {
+        let made = store.create(spec.clone(), now)?;
         if made.is_some() {
-            app_state.report(&spec);
+            shared.report(&spec);
         }
         Ok(made)
-    };
-    let made = match ask(&app_state, made).await {
+    });
+    let made = match made.await {
         Err(ApiError::BadRequest(invalid)) => {
             return show(&app_state, &caller, nothing(), draft, at_its_field(invalid));
         }
@@ -241,13 +241,11 @@ pub async fn change(
         Ok((_, _, patch)) => patch,
         Err(problems) => return show(&app_state, &caller, place, draft, problems),
     };
-    let actor = caller.actor();
-    let after = patch.clone().applied_to(known.clone());
-    let changed = ask(&app_state, move |app_state, now| {
-        let store = app_state.store.acting_as(actor);
+    let (shared, after) = (app_state.clone(), patch.clone().applied_to(known.clone()));
+    let changed = pages::change(&app_state, &caller, move |store, now| {
         let changed = store.change(id, &patch, &|spec| etag(spec) == seen, now)?;
         if changed == ChangeOutcome::Done {
-            app_state.report(&after);
+            shared.report(&after);
         }
         Ok(changed)
     })

@@ -10,12 +10,12 @@ use innkeeper_core::{Time, duration};
 use innkeeper_http::nodes::{Parked, STEPS_SHOWN};
 use innkeeper_http::{ApiError, Caller};
 use innkeeper_node::heartbeat::{LEASE, Strength, clock, gone_after, missing_after, strengths};
-use innkeeper_store::{ClockStep, Duty, KnownNode, NodeState, SelfCheck, StepOutcome, Ticker};
+use innkeeper_store::{ClockStep, KnownDuty, KnownNode, NodeState, SelfCheck, StepOutcome, Ticker};
 
 use super::form::Form;
 use super::frame::Frame;
 use super::view::When;
-use super::{ask, page, see_other};
+use super::{ask, change, page, see_other};
 use crate::AppState;
 
 #[derive(Template)]
@@ -50,7 +50,7 @@ pub async fn nodes(app_state: Data<AppState>, caller: Caller) -> Result<HttpResp
         .await?;
     let zone = caller.zone_or(chrono_tz::UTC);
     let node = |known| NodeRow::of(known, holder.as_deref(), gone_after(&app_state.store), zone, now);
-    let duty = |duty: &Duty| {
+    let duty = |duty: &KnownDuty| {
         DutyRow::of(duty, snoozed.get(&duty.name).copied(), missing_after(&app_state.store), zone, now)
     };
     let fewer = strengths(&app_state.live.get().expect, &nodes, gone_after(&app_state.store), now)
@@ -97,11 +97,8 @@ async fn sleep(
     duty: String,
     span: TimeDelta,
 ) -> Result<HttpResponse, ApiError> {
-    let actor = caller.actor();
-    let known = ask(app_state, move |app_state, now| {
-        app_state.store.acting_as(actor).snooze_duty(&duty, now + span, now)
-    })
-    .await?;
+    let known =
+        change(app_state, caller, move |store, now| store.snooze_duty(&duty, now + span, now)).await?;
     match known {
         true => Ok(see_other("/nodes")),
         false => Err(ApiError::NotFound("there is no such duty".to_owned())),
@@ -119,7 +116,7 @@ pub struct DutyRow {
 
 impl DutyRow {
     pub fn of(
-        duty: &Duty,
+        duty: &KnownDuty,
         snoozed_until: Option<Time>,
         missing_after: TimeDelta,
         zone: Tz,

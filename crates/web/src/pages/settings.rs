@@ -18,7 +18,7 @@ use innkeeper_store::{NewToken, Share, Token, User};
 use super::form::Form;
 use super::frame::Frame;
 use super::view::When;
-use super::{ask, page, see_other};
+use super::{ask, change, page, see_other};
 use crate::api::{self, added, confirm_one, remove_within, within};
 use crate::{AppState, KnownAlerter};
 
@@ -299,25 +299,24 @@ pub async fn test_alerter(
     if !app_state.alerters().iter().any(|known| known.name == name) {
         return Err(ApiError::NotFound(format!("there is no alerter {name}")));
     }
-    let by = caller.actor();
     let now = app_state.clock.now();
     let notice = Notice {
         event: EventKind::Operator,
         instance: app_state.instance.clone(),
         subject: "Test message".to_owned(),
         subject_form: SubjectForm::default(),
-        text: innkeeper_alerter::texts::test(&name, &by.who),
+        text: innkeeper_alerter::texts::test(&name, &caller.actor().who),
         at: now,
         url: Some(format!("{}/settings", app_state.pages_url)),
         alert: None,
         summary: None,
     };
-    let wanted = name.clone();
-    let sent = ask(&app_state, move |app_state, now| {
+    let (wanted, shared) = (name.clone(), app_state.clone());
+    let sent = change(&app_state, &caller, move |store, now| {
         // Sent outside of any transaction; what became of it is written down after.
-        let sent = app_state.send_now(&wanted, recipient.as_ref(), &notice);
+        let sent = shared.send_now(&wanted, recipient.as_ref(), &notice);
         let outcome = sent.as_ref().map_or_else(Clone::clone, |()| "delivered".to_owned());
-        app_state.store.acting_as(by).note_action("test alerter", &wanted, &outcome, now)?;
+        store.note_action("test alerter", &wanted, &outcome, now)?;
         Ok(sent)
     })
     .await?;

@@ -90,12 +90,11 @@ pub async fn confirm_user(
 ) -> Result<HttpResponse, ApiError> {
     app_state.knows_who_asks()?;
     let secret = keys::draw().map_err(ApiError::internal)?;
-    let (id, hash, actor) = (id.into_inner(), keys::hash(secret.reveal()), caller.actor());
-    let confirmed = ask(&app_state, move |app_state, now| {
-        let store = app_state.store.acting_as(actor);
+    let (id, hash, shared) = (id.into_inner(), keys::hash(secret.reveal()), app_state.clone());
+    let confirmed = change(&app_state, &caller, move |store, now| {
         let Some(user) = store.confirm_user(id, now)? else { return Ok(None) };
         // Who signs on needs none, and who was confirmed meanwhile keeps the password.
-        if !app_state.signs_on && !user.has_password {
+        if !shared.signs_on && !user.has_password {
             store.invite_again(id, &hash, now + invitation::USED_WITHIN, now)?;
         }
         Ok(Some(user))

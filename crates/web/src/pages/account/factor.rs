@@ -157,15 +157,14 @@ pub async fn confirm(
 ) -> Result<HttpResponse, ApiError> {
     let (user, next) = (own(&caller)?, form.text("next").to_owned());
     let (codes, session) = (recovery::draw().map_err(ApiError::internal)?, own_session(&app_state, &request));
-    let (hashes, given, actor) = (hashes(&codes), form.text("code").to_owned(), caller.actor());
-    let done = ask(&app_state, move |app_state, now| {
-        let Some(secret) = app_state.store.app_setup(user.id, &session, now)? else {
+    let (hashes, given, shared) = (hashes(&codes), form.text("code").to_owned(), app_state.clone());
+    let done = change(&app_state, &caller, move |store, now| {
+        let Some(secret) = store.app_setup(user.id, &session, now)? else {
             return Ok(Some(AppAdded::TooLate));
         };
-        let Some(began) = totp::step_began(&secret, &given, app_state.clock.uncorrected()) else {
+        let Some(began) = totp::step_began(&secret, &given, shared.clock.uncorrected()) else {
             return Ok(None);
         };
-        let store = app_state.store.acting_as(actor);
         store.finish_app_setup(&user, &session, &secret, began, &hashes, now).map(Some)
     })
     .await?;

@@ -243,12 +243,12 @@ pub async fn change_password(
         .await
         .map_err(ApiError::internal)?
         .map_err(ApiError::internal)?;
-    let (id, actor, session) = (user.id, caller.actor(), own_session(&app_state, &request));
-    let device = ask(&app_state, move |app_state, now| {
-        if !app_state.store.acting_as(actor).change_password(&user, &old, &new, &session, now)? {
+    let (id, session) = (user.id, own_session(&app_state, &request));
+    let device = change(&app_state, &caller, move |store, now| {
+        if !store.change_password(&user, &old, &new, &session, now)? {
             return Ok(None);
         }
-        let has_shown_factor = app_state.store.factors(user.id)?.any();
+        let has_shown_factor = store.factors(user.id)?.any();
         let device = device::issue(user.id, &new, has_shown_factor, now);
         device.map(Some).map_err(|error| StoreError::Unavailable(error.to_string()))
     })

@@ -139,8 +139,8 @@ async fn finish_adding(
         }
     };
     let codes = recovery::draw().map_err(ApiError::internal)?;
-    let (actor, recovery_codes) = (caller.actor(), hashes(&codes));
-    let added = ask(&app_state, move |app_state, now| {
+    let recovery_codes = hashes(&codes);
+    let added = change(&app_state, &caller, move |store, now| {
         let new = NewPasskey {
             credential_id: &made.credential_id,
             credential: &made.credential,
@@ -148,7 +148,7 @@ async fn finish_adding(
             session: &session,
             recovery_codes: &recovery_codes,
         };
-        app_state.store.acting_as(actor).add_passkey(&user, new, now)
+        store.add_passkey(&user, new, now)
     })
     .await?;
     match added {
