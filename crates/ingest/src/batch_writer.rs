@@ -188,7 +188,7 @@ impl BatchWriter {
     /// Writes what can take the fast path and answers it; passes the rest to the second writer, or writes it itself.
     /// Retries for as long as the database is unreachable.
     fn write(&mut self, mut batch: Batch) {
-        match self.attempt(self.name, &batch, |writer, arrivals| writer.record_plain(arrivals)) {
+        match self.attempt(self.name, &batch, |writer, arrivals| writer.record_known(arrivals)) {
             Attempt::Written(fast_path) => {
                 self.wake_if(fast_path.wake);
                 batch = batch.answer(fast_path.recorded);

@@ -26,7 +26,9 @@ pub(crate) struct ReservationRequest<'w> {
     pub by: &'w Actor,
 }
 
-/// As the audit log has a change of the spec.
+/// The making of a reservation in the audit log.
+pub(crate) const MAKE: &str = "make reservation";
+/// A change of its spec there.
 const CHANGE: &str = "change reservation";
 
 /// Makes a reservation, or changes the one that is there. Returns also the `alerters` that it has then.
@@ -103,7 +105,7 @@ pub(crate) fn note_terms(
     after: &Spec,
     now: Time,
 ) -> Result<(), StoreError> {
-    let action = if before.is_some() { CHANGE } else { "make reservation" };
+    let action = if before.is_some() { CHANGE } else { MAKE };
     let subject = format!("{}/{}", after.app, after.component);
     let detail = before.map_or_else(String::new, |before| before.difference(after).join("\n"));
     audit::add(connection, by, action, &subject, &detail, now)

@@ -2,15 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
+use diesel::pg::PgConnection;
 use diesel::prelude::*;
-use diesel::sql_query;
-use diesel::sql_types::{BigInt, Nullable, Text};
+use diesel::sql_types::{Array, BigInt, Nullable, Text};
+use diesel::sqlite::SqliteConnection;
 use innkeeper_core::Time;
 use innkeeper_core::checkin::{CheckIn, CheckInKind};
 use uuid::Uuid;
 
 use crate::StoreError;
 use crate::connection::AnyConnection;
+use crate::prepared::prepared;
 use crate::rows::{RunRow, ms};
 use crate::schema::runs;
 
@@ -121,20 +123,12 @@ impl Runs {
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn write(&self, connection: &mut AnyConnection) -> Result<(), StoreError> {
-        for run in self.known.iter().filter(|(key, _)| self.changed.contains(*key)).map(|(_, run)| run) {
-            sql_query(
-                "INSERT INTO runs (reservation_id, run_id, started_at, ended_at, start_arrived_at)
-                 VALUES ($1, $2, $3, $4, $5)
-                 ON CONFLICT (reservation_id, run_id)
-                 DO UPDATE SET started_at = excluded.started_at, ended_at = excluded.ended_at,
-                     start_arrived_at = excluded.start_arrived_at",
-            )
-            .bind::<BigInt, _>(run.reservation_id)
-            .bind::<Text, _>(&run.run_id)
-            .bind::<Nullable<BigInt>, _>(run.started_at)
-            .bind::<Nullable<BigInt>, _>(run.ended_at)
-            .bind::<Nullable<BigInt>, _>(run.start_arrived_at)
-            .execute(connection)?;
+        let changed: Vec<&RunRow> =
+            self.known.iter().filter(|(key, _)| self.changed.contains(*key)).map(|(_, run)| run).collect();
+        match connection {
+            _ if changed.is_empty() => return Ok(()),
+            AnyConnection::Postgres(connection) => write_to_postgres(connection, &changed)?,
+            AnyConnection::Sqlite(connection) => write_to_sqlite(connection, &changed)?,
         }
         let reservations: BTreeSet<i64> = self.changed.iter().map(|(id, _)| *id).collect();
         for id in reservations {
@@ -147,6 +141,47 @@ impl Runs {
         }
         Ok(())
     }
+}
+
+fn write_to_postgres(connection: &mut PgConnection, runs: &[&RunRow]) -> Result<(), StoreError> {
+    prepared(
+        "INSERT INTO runs (reservation_id, run_id, started_at, ended_at, start_arrived_at)
+         SELECT * FROM unnest(",
+        (
+            runs.iter().map(|run| run.reservation_id).collect::<Vec<_>>().into_sql::<Array<BigInt>>(),
+            runs.iter().map(|run| run.run_id.as_str()).collect::<Vec<_>>().into_sql::<Array<Text>>(),
+            runs.iter().map(|run| run.started_at).collect::<Vec<_>>().into_sql::<Array<Nullable<BigInt>>>(),
+            runs.iter().map(|run| run.ended_at).collect::<Vec<_>>().into_sql::<Array<Nullable<BigInt>>>(),
+            runs.iter().map(|run| run.start_arrived_at).collect::<Vec<_>>().into_sql::<Array<Nullable<BigInt>>>(),
+        ),
+        ")
+         ON CONFLICT (reservation_id, run_id)
+         DO UPDATE SET started_at = excluded.started_at, ended_at = excluded.ended_at,
+             start_arrived_at = excluded.start_arrived_at",
+    )
+    .execute(connection)?;
+    Ok(())
+}
+
+fn write_to_sqlite(connection: &mut SqliteConnection, runs: &[&RunRow]) -> Result<(), StoreError> {
+    for run in runs {
+        prepared(
+            "INSERT INTO runs (reservation_id, run_id, started_at, ended_at, start_arrived_at) VALUES (",
+            (
+                run.reservation_id.into_sql::<BigInt>(),
+                run.run_id.as_str().into_sql::<Text>(),
+                run.started_at.into_sql::<Nullable<BigInt>>(),
+                run.ended_at.into_sql::<Nullable<BigInt>>(),
+                run.start_arrived_at.into_sql::<Nullable<BigInt>>(),
+            ),
+            ")
+             ON CONFLICT (reservation_id, run_id)
+             DO UPDATE SET started_at = excluded.started_at, ended_at = excluded.ended_at,
+                 start_arrived_at = excluded.start_arrived_at",
+        )
+        .execute(connection)?;
+    }
+    Ok(())
 }
 
 /// Removes the oldest of `runs` where there are more than `most`: half of them, so that it is seldom done.

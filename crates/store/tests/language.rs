@@ -47,7 +47,7 @@ fn a_lock_is_known_as_one_and_a_cancelled_statement_as_passing() {
         for general in [false, true] {
             let write = || match general {
                 true => writer.record(&batch).err(),
-                false => writer.record_plain(&batch).err(),
+                false => writer.record_known(&batch).err(),
             };
             let error = std::iter::repeat_with(write).find_map(|error| error).unwrap();
             assert!(error.is_locked(), "{error}");

@@ -17,6 +17,7 @@ use uuid::Uuid;
 use super::Arrival;
 use super::resolve::Resolved;
 use crate::connection::AnyConnection;
+use crate::prepared::prepared;
 use crate::rows::ms;
 use crate::schema::report_keys;
 use crate::{Store, StoreError};
@@ -60,16 +61,17 @@ fn take_on_postgres(
     connection: &mut PgConnection,
     wanted: &[(String, i64)],
 ) -> Result<Vec<String>, StoreError> {
-    let taken: Vec<Taken> = sql_query(
+    let (keys, arrived_at): (Vec<&str>, Vec<i64>) = wanted.iter().map(|(key, at)| (key.as_str(), *at)).unzip();
+    let taken: Vec<Taken> = prepared(
         "INSERT INTO report_keys (key, arrived_at)
          SELECT key, arrived_at
-         FROM unnest($1, $2) AS new (key, arrived_at)
+         FROM unnest(",
+        (keys.into_sql::<Array<Text>>(), arrived_at.into_sql::<Array<BigInt>>()),
+        ") AS new (key, arrived_at)
          ORDER BY key COLLATE \"C\"
          ON CONFLICT DO NOTHING
          RETURNING key",
     )
-    .bind::<Array<Text>, _>(wanted.iter().map(|(key, _)| key.as_str()).collect::<Vec<_>>())
-    .bind::<Array<BigInt>, _>(wanted.iter().map(|(_, at)| *at).collect::<Vec<_>>())
     .load(connection)?;
     Ok(taken.into_iter().map(|row| row.key).collect())
 }
@@ -92,13 +94,15 @@ fn take_on_sqlite(
 }
 
 /// Gives back the keys of arrivals that were not recorded after all. Arrivals of the batch that counted as repeats of those
-/// become unknown, too.
+/// become `instead`.
 pub(super) fn give_back(
     connection: &mut AnyConnection,
     batch: &[Arrival],
-    resolved: &mut [Resolved],
+    resolved: &mut [Option<Resolved>],
+    instead: Option<Resolved>,
 ) -> Result<(), StoreError> {
-    let is_nothing = |resolved: &Resolved| matches!(resolved, Resolved::Unknown | Resolved::Refused(_));
+    let is_nothing =
+        |resolved: &Option<Resolved>| matches!(resolved, None | Some(Resolved::Unknown | Resolved::Refused(_)));
     let unused: HashSet<Uuid> = batch
         .iter()
         .zip(resolved.iter())
@@ -111,8 +115,8 @@ pub(super) fn give_back(
     let keys = unused.iter().map(Uuid::to_string);
     diesel::delete(report_keys::table.filter(report_keys::key.eq_any(keys))).execute(connection)?;
     for (arrival, resolved) in batch.iter().zip(resolved) {
-        if matches!(resolved, Resolved::Recorded) && key(arrival).is_some_and(|key| unused.contains(&key)) {
-            *resolved = Resolved::Unknown;
+        if matches!(resolved, Some(Resolved::Recorded)) && key(arrival).is_some_and(|key| unused.contains(&key)) {
+            resolved.clone_from(&instead);
         }
     }
     Ok(())

@@ -1,10 +1,11 @@
 //! Merges the check-ins of one batch into one change of facts for each reservation.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
 use innkeeper_core::Time;
 use innkeeper_core::checkin::CheckIn;
 use innkeeper_core::facts::Facts;
+use uuid::Uuid;
 
 use crate::rows::ms;
 
@@ -12,6 +13,10 @@ use crate::rows::ms;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Merged {
     pub id: i64,
+    /// The lookup key that the reservation must still have; none where that is certain.
+    pub lookup_key: Option<Uuid>,
+    /// The id of the latest of them in the history.
+    pub latest_id: i64,
     pub last_checkin_at: Option<i64>,
     pub last_start_at: Option<i64>,
     pub last_fail_at: Option<i64>,
@@ -28,19 +33,30 @@ pub(crate) struct Merged {
 }
 
 impl Merged {
-    /// One for each reservation, in id order.
-    pub fn by_reservation<'a>(checkins: impl Iterator<Item = (i64, &'a CheckIn)>) -> Vec<Self> {
-        let mut merged: BTreeMap<i64, (Facts, Option<Time>, bool)> = BTreeMap::new();
-        for (id, checkin) in checkins {
-            let (facts, arrived_at, late) = merged.entry(id).or_default();
-            facts.record(checkin);
-            *arrived_at = (*arrived_at).max(Some(checkin.arrived_at()));
-            *late |= checkin.reported_late_at().is_some();
+    /// One for each reservation, in id order. `checkins` are sorted by reservation, and `ids` are theirs in the history.
+    pub fn by_reservation<'a>(
+        checkins: impl Iterator<Item = (i64, &'a CheckIn)>,
+        ids: &[i64],
+        lookup_keys: &HashMap<i64, Uuid>,
+    ) -> Vec<Self> {
+        let mut merged: Vec<Collected> = Vec::with_capacity(ids.len());
+        for ((id, checkin), latest_id) in checkins.zip(ids) {
+            if merged.last().is_none_or(|last| last.id != id) {
+                merged.push(Collected { id, ..Collected::default() });
+            }
+            if let Some(last) = merged.last_mut() {
+                last.facts.record(checkin);
+                last.latest_id = *latest_id;
+                last.arrived_at = last.arrived_at.max(Some(checkin.arrived_at()));
+                last.late |= checkin.reported_late_at().is_some();
+            }
         }
         merged
             .into_iter()
-            .map(|(id, (facts, arrived_at, late))| Self {
+            .map(|Collected { id, facts, latest_id, arrived_at, late }| Self {
                 id,
+                lookup_key: lookup_keys.get(&id).copied(),
+                latest_id,
                 last_checkin_at: facts.last_checkin_at.map(ms),
                 last_start_at: facts.last_start_at.map(ms),
                 last_fail_at: facts.last_fail_at.map(ms),
@@ -55,13 +71,14 @@ impl Merged {
             })
             .collect()
     }
+}
 
-    /// The id of the latest check-in of each, where `ids` are those of all check-ins in the order of their reservations.
-    pub fn latest<'a>(merged: &'a [Self], ids: &'a [i64]) -> impl Iterator<Item = i64> + 'a {
-        let mut end = 0;
-        merged.iter().map(move |one| {
-            end += one.checkins as usize;
-            ids[end - 1]
-        })
-    }
+/// The check-ins of one reservation, while they are collected.
+#[derive(Default)]
+struct Collected {
+    id: i64,
+    facts: Facts,
+    latest_id: i64,
+    arrived_at: Option<Time>,
+    late: bool,
 }

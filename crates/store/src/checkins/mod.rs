@@ -1,12 +1,18 @@
 //! Writing check-ins: the hot path.
 //!
-//! A batch is one transaction: resolve the targets, update the facts of each reservation once (in id order, so
-//! that two nodes' batches cannot deadlock), add the history. What a check-in means is decided by the sweeper;
-//! here `wake_at` is only pulled forward where a conclusion may change.
+//! A batch is one transaction with one statement for each table, whatever is in it: resolve the targets, update the facts
+//! of each reservation once (in id order, so that two nodes' batches cannot deadlock), pair starts with their ends, add the
+//! history and the figures. What a check-in means is decided by the sweeper; here `wake_at` is only pulled forward where a
+//! conclusion may change.
+//!
+//! A batch is written in two passes. The first ([`CheckInWriter::record_known`]) resolves targets by hints and takes no lock before
+//! the update. What it leaves over (nobody knows the target, or the check-in makes or changes a reservation) is written by the
+//! second ([`CheckInWriter::record`]), which knows for sure.
 
 mod keys;
+mod known;
+mod lookup_cache;
 mod merge;
-mod plain;
 mod postgres;
 mod probe;
 mod refusals;
@@ -30,8 +36,9 @@ use crate::database_file::IdleConnections;
 use crate::runs::Runs;
 use crate::{Store, StoreError, history, recent};
 
+use known::Hint;
+pub(crate) use lookup_cache::LookupCache;
 use merge::Merged;
-pub(crate) use plain::LookupCache;
 pub(crate) use refusals::Refusals;
 use resolve::Resolved;
 
@@ -102,10 +109,10 @@ pub struct BatchOutcome {
     pub wake: bool,
 }
 
-/// What became of the arrivals of a batch that could go the short way.
+/// What became of the arrivals of a batch in its first pass.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FastPath {
-    /// One for each arrival, in their order; none for an arrival that was not written and has to go the general way.
+    /// One for each arrival, in their order; none for an arrival that was not written and is left to the second pass.
     pub recorded: Vec<Option<Recorded>>,
     /// Whether a conclusion may have changed, so that a sweeper should look now.
     pub wake: bool,
@@ -161,24 +168,54 @@ impl CheckInWriter {
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn record(&mut self, batch: &[Arrival]) -> Result<BatchOutcome, StoreError> {
-        let file = self.store.file().cloned();
-        self.on_connection(|connection| {
-            write_on(file.as_ref(), connection, |connection| record(connection, batch))
+        self.write(|connection| {
+            // First: while this transaction holds no other lock, waiting for another batch with the same keys cannot deadlock.
+            let recorded = keys::take(connection, batch)?;
+            let resolved = resolve::resolve(connection, batch, &recorded)?;
+            let mut hints: Vec<Hint> =
+                resolved.into_iter().map(|resolved| Hint { resolved: Some(resolved), lookup_key: None }).collect();
+            let wake = write(connection, batch, &mut hints)?;
+            // What was checked out since its target was resolved is unknown after all.
+            let resolved = hints.into_iter().map(|hint| hint.resolved.unwrap_or(Resolved::Unknown));
+            let mut resolved: Vec<Option<Resolved>> = resolved.map(Some).collect();
+            keys::give_back(connection, batch, &mut resolved, Some(Resolved::Unknown))?;
+            Ok(BatchOutcome { recorded: resolved.into_iter().flatten().map(Recorded::from).collect(), wake })
         })
-        .inspect(|_| self.note_written())
     }
 
-    /// Writes the plain check-ins of known reservations among the batch, in one transaction, by a statement that is prepared once.
-    /// Arrivals that the result does not name as recorded were not written; [`Writer::record`] writes them. An error means that
+    /// Writes the check-ins of known reservations among the batch, in one transaction that takes no lock before it updates the states.
+    /// Arrivals that the result does not name as recorded were not written; [`Self::record`] writes them. An error means that
     /// nothing was written.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
-    pub fn record_plain(&mut self, batch: &[Arrival]) -> Result<FastPath, StoreError> {
-        let known = Arc::clone(&self.store.lookup_cache);
+    pub fn record_known(&mut self, batch: &[Arrival]) -> Result<FastPath, StoreError> {
+        let cache = Arc::clone(&self.store.lookup_cache);
+        self.write(|connection| {
+            let recorded = keys::take(connection, batch)?;
+            let mut hints = known::hints(connection, &cache, batch, &recorded)?;
+            let settled: Vec<bool> = hints.iter().map(|hint| hint.resolved.is_some()).collect();
+            let wake = write(connection, batch, &mut hints)?;
+            let mut cache = cache.lock();
+            for (hint, was_settled) in hints.iter().zip(settled) {
+                if let Some(stale) = hint.lookup_key.filter(|_| was_settled && hint.resolved.is_none()) {
+                    cache.forget(stale);
+                }
+            }
+            drop(cache);
+            let mut resolved: Vec<Option<Resolved>> = hints.into_iter().map(|hint| hint.resolved).collect();
+            keys::give_back(connection, batch, &mut resolved, None)?;
+            let recorded = resolved.into_iter().map(|resolved| resolved.map(Recorded::from)).collect();
+            Ok(FastPath { recorded, wake })
+        })
+    }
+
+    fn write<T>(
+        &mut self,
+        write: impl FnOnce(&mut AnyConnection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
         let file = self.store.file().cloned();
-        self.on_connection(|connection| plain::record(file.as_ref(), connection, &known, batch))
-            .inspect(|_| self.note_written())
+        self.on_connection(|connection| write_on(file.as_ref(), connection, write)).inspect(|_| self.note_written())
     }
 
     /// Tells the SQLite file that check-ins were written, so that a checkpoint is worthwhile. A probe is rolled back and does not count.
@@ -252,41 +289,42 @@ impl HistoryRow<'_> {
     }
 }
 
-fn record(connection: &mut AnyConnection, batch: &[Arrival]) -> Result<BatchOutcome, StoreError> {
-    // First: while this transaction holds no other lock, waiting for another batch with the same keys cannot deadlock.
-    let known = keys::take(connection, batch)?;
-    let mut resolved = resolve::resolve(connection, batch, &known)?;
-    let mut arrivals: Vec<(i64, &CheckIn)> = batch
-        .iter()
-        .zip(&resolved)
-        .filter_map(|(arrival, resolved)| match resolved {
-            Resolved::Known { id, .. } => Some((*id, &arrival.checkin)),
-            _ => None,
-        })
-        .collect();
-    arrivals.sort_by_key(|(id, checkin)| (*id, checkin.at));
-    let ids = new_ids(connection, arrivals.len())?;
-    let merged = Merged::by_reservation(arrivals.iter().copied());
-    let updated = match connection {
-        AnyConnection::Postgres(connection) => postgres::update_facts(connection, &merged, &ids)?,
-        AnyConnection::Sqlite(connection) => sqlite::update_facts(connection, &merged, &ids)?,
-    };
-    let wake = updated.iter().any(|updated| updated.wake);
-    let mut with_runs: Vec<i64> =
-        updated.iter().filter(|updated| updated.has_starts).map(|updated| updated.id).collect();
-    let present: HashMap<i64, Updated> = updated.into_iter().map(|updated| (updated.id, updated)).collect();
-    // A reservation that was checked out since its target was resolved is unknown after all.
-    for resolved in &mut resolved {
-        if matches!(resolved, Resolved::Known { id, .. } if !present.contains_key(id)) {
-            *resolved = Resolved::Unknown;
+/// Writes the check-ins of the arrivals that resolve to a reservation. Where the reservation is gone, or no longer has the lookup key,
+/// the arrival is not written and no longer resolved. Returns whether a sweeper should look now.
+fn write(connection: &mut AnyConnection, batch: &[Arrival], hints: &mut [Hint]) -> Result<bool, StoreError> {
+    let mut arrivals: Vec<(i64, &CheckIn)> = Vec::with_capacity(batch.len());
+    let mut lookup_keys: HashMap<i64, Uuid> = HashMap::with_capacity(batch.len());
+    for (arrival, hint) in batch.iter().zip(hints.iter()) {
+        if let Some(Resolved::Known { id, .. }) = hint.resolved {
+            arrivals.push((id, &arrival.checkin));
+            lookup_keys.extend(hint.lookup_key.map(|key| (id, key)));
         }
     }
-    keys::give_back(connection, batch, &mut resolved)?;
-
-    let named =
-        arrivals.iter().filter(|(_, checkin)| checkin.run_id.is_some() && checkin.kind != CheckInKind::Log);
-    with_runs.extend(named.map(|(id, _)| *id).filter(|id| present.contains_key(id)));
-    with_runs.sort_unstable();
+    if arrivals.is_empty() {
+        return Ok(false);
+    }
+    arrivals.sort_by_key(|(id, checkin)| (*id, checkin.at));
+    let ids = new_ids(connection, arrivals.len())?;
+    let merged = Merged::by_reservation(arrivals.iter().copied(), &ids, &lookup_keys);
+    let updated = match connection {
+        AnyConnection::Postgres(connection) => postgres::update_facts(connection, &merged)?,
+        AnyConnection::Sqlite(connection) => sqlite::update_facts(connection, &merged)?,
+    };
+    let wake = updated.iter().any(|updated| updated.wake);
+    let present: HashMap<i64, Updated> = updated.into_iter().map(|updated| (updated.id, updated)).collect();
+    for hint in hints {
+        hint.resolved.take_if(
+            |resolved| matches!(resolved, Resolved::Known { id, .. } if !present.contains_key(id)),
+        );
+    }
+    let mut with_runs: Vec<i64> = arrivals
+        .iter()
+        .filter(|(id, checkin)| {
+            let updated = present.get(id).filter(|_| checkin.kind != CheckInKind::Log);
+            updated.is_some_and(|updated| updated.has_starts || checkin.run_id.is_some())
+        })
+        .map(|(id, _)| *id)
+        .collect();
     with_runs.dedup();
     let mut runs = Runs::of(connection, &with_runs)?;
     let mut late_starts: Vec<(i64, &CheckIn)> = Vec::new();
@@ -316,8 +354,7 @@ fn record(connection: &mut AnyConnection, batch: &[Arrival]) -> Result<BatchOutc
     for (reservation_id, start) in late_starts {
         history::pair_late(connection, reservation_id, start)?;
     }
-    let recorded = resolved.into_iter().map(Recorded::from).collect();
-    Ok(BatchOutcome { recorded, wake })
+    Ok(wake)
 }
 
 /// How long the run took that this check-in ends, as its agent says, ms.

@@ -3,12 +3,14 @@
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel::sql_query;
-use diesel::sql_types::{Array, BigInt, Bool, Integer, Nullable, Text};
+use diesel::sql_types::{Array, BigInt, Bool, Integer, Nullable, Text, Uuid as SqlUuid};
 use innkeeper_core::names::{AppName, ComponentName};
+use uuid::Uuid;
 
 use super::merge::Merged;
 use super::{HistoryRow, Updated};
 use crate::StoreError;
+use crate::prepared::prepared;
 use crate::rows::{NamedRow, ms};
 
 pub(crate) fn find_names(
@@ -40,31 +42,36 @@ struct UpdatedRow {
     previous_checkin_id: Option<i64>,
 }
 
-/// Adds the merged facts. The rows are locked in id order before any is updated.
+/// Adds the merged facts to the states of the reservations that are there and have their lookup key. `new` is in id order, and the
+/// rows are locked in that order.
 ///
 /// GREATEST ignores NULL. If two check-ins share an instant, the greater exit status and source stay, as in `Facts::record`, so the
 /// order of recording does not matter.
-pub(crate) fn update_facts(
-    connection: &mut PgConnection,
-    merged: &[Merged],
-    ids: &[i64],
-) -> Result<Vec<Updated>, StoreError> {
-    if merged.is_empty() {
-        return Ok(Vec::new());
-    }
+pub(crate) fn update_facts(connection: &mut PgConnection, merged: &[Merged]) -> Result<Vec<Updated>, StoreError> {
     let column = |value: fn(&Merged) -> Option<i64>| merged.iter().map(value).collect::<Vec<_>>();
-    let mut rows: Vec<UpdatedRow> = sql_query(
-        "WITH new AS (
+    let number = |value: fn(&Merged) -> i64| merged.iter().map(value).collect::<Vec<_>>();
+    let mut rows: Vec<UpdatedRow> = prepared(
+        "WITH new AS MATERIALIZED (
              SELECT *
-             FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
-                  AS new (id, checkin_at, start_at, fail_at, exit_code, seen_at, source, over_at, checkins, fails, latest_id,
-                      arrived_at, late)
-         ), locked AS (
-             SELECT s.reservation_id
-             FROM states s
-             WHERE s.reservation_id = ANY ($1)
-             ORDER BY s.reservation_id
-             FOR UPDATE
+             FROM unnest(",
+        (
+            number(|new| new.id).into_sql::<Array<BigInt>>(),
+            merged.iter().map(|new| new.lookup_key).collect::<Vec<_>>().into_sql::<Array<Nullable<SqlUuid>>>(),
+            column(|new| new.last_checkin_at).into_sql::<Array<Nullable<BigInt>>>(),
+            column(|new| new.last_start_at).into_sql::<Array<Nullable<BigInt>>>(),
+            column(|new| new.last_fail_at).into_sql::<Array<Nullable<BigInt>>>(),
+            merged.iter().map(|new| new.last_exit_code).collect::<Vec<_>>().into_sql::<Array<Nullable<Integer>>>(),
+            number(|new| new.last_seen_at).into_sql::<Array<BigInt>>(),
+            merged.iter().map(|new| new.last_source.as_str()).collect::<Vec<_>>().into_sql::<Array<Text>>(),
+            column(|new| new.runs_over_at).into_sql::<Array<Nullable<BigInt>>>(),
+            number(|new| new.checkins).into_sql::<Array<BigInt>>(),
+            number(|new| new.fails).into_sql::<Array<BigInt>>(),
+            number(|new| new.latest_id).into_sql::<Array<BigInt>>(),
+            number(|new| new.arrived_at).into_sql::<Array<BigInt>>(),
+            merged.iter().map(|new| new.late).collect::<Vec<_>>().into_sql::<Array<Bool>>(),
+        ),
+        ") AS new (id, lookup_key, checkin_at, start_at, fail_at, exit_code, seen_at, source, over_at, checkins, fails,
+                  latest_id, arrived_at, late)
          )
          UPDATE states s
          SET last_checkin_at = GREATEST(s.last_checkin_at, new.checkin_at),
@@ -90,24 +97,12 @@ pub(crate) fn update_facts(
              reported_late = s.reported_late OR new.late,
              previous_checkin_id = s.latest_checkin_id,
              latest_checkin_id = new.latest_id
-         FROM new, locked
-         WHERE s.reservation_id = new.id AND locked.reservation_id = new.id
+         FROM new
+         WHERE s.reservation_id = new.id
+             AND (new.lookup_key IS NULL OR new.lookup_key IN (s.names_key, s.ping_key))
          RETURNING s.reservation_id AS id, s.last_start_at IS NOT NULL AS has_starts, s.wake_at <= new.arrived_at AS wake,
              s.checkins, s.previous_checkin_id",
     )
-    .bind::<Array<BigInt>, _>(merged.iter().map(|new| new.id).collect::<Vec<_>>())
-    .bind::<Array<Nullable<BigInt>>, _>(column(|new| new.last_checkin_at))
-    .bind::<Array<Nullable<BigInt>>, _>(column(|new| new.last_start_at))
-    .bind::<Array<Nullable<BigInt>>, _>(column(|new| new.last_fail_at))
-    .bind::<Array<Nullable<Integer>>, _>(merged.iter().map(|new| new.last_exit_code).collect::<Vec<_>>())
-    .bind::<Array<BigInt>, _>(merged.iter().map(|new| new.last_seen_at).collect::<Vec<_>>())
-    .bind::<Array<Text>, _>(merged.iter().map(|new| new.last_source.as_str()).collect::<Vec<_>>())
-    .bind::<Array<Nullable<BigInt>>, _>(column(|new| new.runs_over_at))
-    .bind::<Array<BigInt>, _>(merged.iter().map(|new| new.checkins).collect::<Vec<_>>())
-    .bind::<Array<BigInt>, _>(merged.iter().map(|new| new.fails).collect::<Vec<_>>())
-    .bind::<Array<BigInt>, _>(Merged::latest(merged, ids).collect::<Vec<_>>())
-    .bind::<Array<BigInt>, _>(merged.iter().map(|new| new.arrived_at).collect::<Vec<_>>())
-    .bind::<Array<Bool>, _>(merged.iter().map(|new| new.late).collect::<Vec<_>>())
     .load(connection)?;
     rows.sort_by_key(|row| row.id);
     Ok(rows
@@ -122,12 +117,36 @@ pub(crate) fn update_facts(
         .collect())
 }
 
+#[derive(QueryableByName)]
+struct FoundRow {
+    #[diesel(sql_type = SqlUuid)]
+    lookup_key: Uuid,
+    #[diesel(sql_type = BigInt)]
+    reservation_id: i64,
+}
+
+/// The reservations of these lookup keys.
+pub(crate) fn find(
+    connection: &mut PgConnection,
+    lookup_keys: Vec<Uuid>,
+) -> Result<Vec<(Uuid, i64)>, StoreError> {
+    let rows: Vec<FoundRow> = prepared(
+        "SELECT lookup_key, reservation_id FROM lookup_keys WHERE lookup_key = ANY (",
+        lookup_keys.into_sql::<Array<SqlUuid>>(),
+        ")",
+    )
+    .load(connection)?;
+    Ok(rows.into_iter().map(|row| (row.lookup_key, row.reservation_id)).collect())
+}
+
 /// `count` ids for rows of the history, ascending.
 pub(crate) fn next_ids(connection: &mut PgConnection, count: usize) -> Result<Vec<i64>, StoreError> {
-    let rows: Vec<NextId> =
-        sql_query("SELECT nextval('checkins_id_seq') AS id FROM generate_series(1, $1) ORDER BY 1")
-            .bind::<BigInt, _>(count as i64)
-            .load(connection)?;
+    let rows: Vec<NextId> = prepared(
+        "SELECT nextval('checkins_id_seq') AS id FROM generate_series(1, ",
+        (count as i64).into_sql::<BigInt>(),
+        ") ORDER BY 1",
+    )
+    .load(connection)?;
     Ok(rows.into_iter().map(|row| row.id).collect())
 }
 
@@ -144,31 +163,35 @@ pub(crate) fn add_history(
     if history.is_empty() {
         return Ok(());
     }
-    sql_query(
+    let texts = |value: fn(&HistoryRow<'_>) -> Option<String>| history.iter().map(value).collect::<Vec<_>>();
+    prepared(
         "INSERT INTO checkins (id, reservation_id, at, kind, exit_code, duration_ms, run_id, source, notes, number,
              previous_id, arrived_at, signal, peak_memory_bytes, figures)
          OVERRIDING SYSTEM VALUE
-         SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
+         SELECT * FROM unnest(",
+        (
+            history.iter().map(|row| row.id).collect::<Vec<_>>().into_sql::<Array<BigInt>>(),
+            history.iter().map(|row| row.reservation_id).collect::<Vec<_>>().into_sql::<Array<BigInt>>(),
+            history.iter().map(|row| ms(row.checkin.at)).collect::<Vec<_>>().into_sql::<Array<BigInt>>(),
+            history.iter().map(|row| row.checkin.kind.as_str()).collect::<Vec<_>>().into_sql::<Array<Text>>(),
+            history.iter().map(|row| row.checkin.exit_code).collect::<Vec<_>>().into_sql::<Array<Nullable<Integer>>>(),
+            history.iter().map(|row| row.duration_ms).collect::<Vec<_>>().into_sql::<Array<Nullable<BigInt>>>(),
+            texts(|row| row.checkin.run_id.map(|id| id.to_string())).into_sql::<Array<Nullable<Text>>>(),
+            history.iter().map(|row| row.checkin.source.as_str()).collect::<Vec<_>>().into_sql::<Array<Text>>(),
+            history.iter().map(|row| row.checkin.notes.as_str()).collect::<Vec<_>>().into_sql::<Array<Text>>(),
+            history.iter().map(|row| row.number).collect::<Vec<_>>().into_sql::<Array<BigInt>>(),
+            history.iter().map(|row| row.previous_id).collect::<Vec<_>>().into_sql::<Array<Nullable<BigInt>>>(),
+            history
+                .iter()
+                .map(|row| row.checkin.reported_late_at().map(ms))
+                .collect::<Vec<_>>()
+                .into_sql::<Array<Nullable<BigInt>>>(),
+            history.iter().map(HistoryRow::signal).collect::<Vec<_>>().into_sql::<Array<Nullable<Text>>>(),
+            history.iter().map(HistoryRow::peak_memory_bytes).collect::<Vec<_>>().into_sql::<Array<Nullable<BigInt>>>(),
+            texts(HistoryRow::figures).into_sql::<Array<Nullable<Text>>>(),
+        ),
+        ")",
     )
-    .bind::<Array<BigInt>, _>(history.iter().map(|row| row.id).collect::<Vec<_>>())
-    .bind::<Array<BigInt>, _>(history.iter().map(|row| row.reservation_id).collect::<Vec<_>>())
-    .bind::<Array<BigInt>, _>(history.iter().map(|row| ms(row.checkin.at)).collect::<Vec<_>>())
-    .bind::<Array<Text>, _>(history.iter().map(|row| row.checkin.kind.as_str()).collect::<Vec<_>>())
-    .bind::<Array<Nullable<Integer>>, _>(history.iter().map(|row| row.checkin.exit_code).collect::<Vec<_>>())
-    .bind::<Array<Nullable<BigInt>>, _>(history.iter().map(|row| row.duration_ms).collect::<Vec<_>>())
-    .bind::<Array<Nullable<Text>>, _>(
-        history.iter().map(|row| row.checkin.run_id.map(|id| id.to_string())).collect::<Vec<_>>(),
-    )
-    .bind::<Array<Text>, _>(history.iter().map(|row| row.checkin.source.as_str()).collect::<Vec<_>>())
-    .bind::<Array<Text>, _>(history.iter().map(|row| row.checkin.notes.as_str()).collect::<Vec<_>>())
-    .bind::<Array<BigInt>, _>(history.iter().map(|row| row.number).collect::<Vec<_>>())
-    .bind::<Array<Nullable<BigInt>>, _>(history.iter().map(|row| row.previous_id).collect::<Vec<_>>())
-    .bind::<Array<Nullable<BigInt>>, _>(
-        history.iter().map(|row| row.checkin.reported_late_at().map(ms)).collect::<Vec<_>>(),
-    )
-    .bind::<Array<Nullable<Text>>, _>(history.iter().map(HistoryRow::signal).collect::<Vec<_>>())
-    .bind::<Array<Nullable<BigInt>>, _>(history.iter().map(HistoryRow::peak_memory_bytes).collect::<Vec<_>>())
-    .bind::<Array<Nullable<Text>>, _>(history.iter().map(HistoryRow::figures).collect::<Vec<_>>())
     .execute(connection)?;
     Ok(())
 }

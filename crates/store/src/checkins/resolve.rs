@@ -1,11 +1,11 @@
 //! Finds the reservations that the arrivals of a batch name, and makes or changes those that arrivals bring along.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use diesel::prelude::*;
 use diesel::sql_query;
 use diesel::sql_types::BigInt;
-use innkeeper_core::Invalid;
+use innkeeper_core::{Invalid, brought};
 use innkeeper_core::names::{AlerterName, AppName, ComponentName};
 use innkeeper_core::reservation::Patch;
 
@@ -13,6 +13,7 @@ use super::{Arrival, Definition, Target, batch_time};
 use crate::connection::AnyConnection;
 use crate::reservation_rows::{find, lock_states};
 use crate::reserve::{ReservationRequest, reserve_with_alerters};
+use crate::reserve_many::{self, NewReservation};
 use crate::schema::{ping_keys, reservations};
 use crate::{Actor, Reserved, StoreError};
 
@@ -43,23 +44,32 @@ pub(crate) fn resolve(
     batch: &[Arrival],
     known_before: &[bool],
 ) -> Result<Vec<Resolved>, StoreError> {
+    let now = batch_time(batch).unwrap_or_default();
     let mut ids = find_all(connection, batch)?;
+    let mut defined: HashMap<&Target, Resolved> = HashMap::new();
     let makes =
         |arrival: &Arrival| arrival.definition != Definition::None && !ids.contains_key(&arrival.target);
     let changes = |arrival: &Arrival| matches!(arrival.definition, Definition::Always(_));
+    let mut made = HashMap::new();
     if batch.iter().any(makes) {
         one_at_a_time(connection)?;
         ids = find_all(connection, batch)?;
         lock_known(connection, &ids)?;
+        made = make_new(connection, batch, known_before, &ids, now)?;
     } else if batch.iter().any(changes) {
         lock_known(connection, &ids)?;
     }
-    let now = batch_time(batch).unwrap_or_default();
-    let mut defined: HashMap<&Target, Resolved> = HashMap::new();
     let mut resolved = Vec::with_capacity(batch.len());
-    for (arrival, is_known) in batch.iter().zip(known_before) {
+    for (place, (arrival, is_known)) in batch.iter().zip(known_before).enumerate() {
         if *is_known {
             resolved.push(Resolved::Recorded);
+            continue;
+        }
+        if let Some(answer) = made.remove(&place) {
+            if let Resolved::Known { id, .. } = &answer {
+                defined.insert(&arrival.target, known(*id));
+            }
+            resolved.push(answer);
             continue;
         }
         let found = || defined.get(&arrival.target).or_else(|| ids.get(&arrival.target)).cloned();
@@ -80,7 +90,7 @@ pub(crate) fn resolve(
 }
 
 /// A reservation that was there before.
-fn known(id: i64) -> Resolved {
+pub(super) fn known(id: i64) -> Resolved {
     Resolved::Known { id, created: false, alerters: Vec::new() }
 }
 
@@ -98,6 +108,41 @@ fn lock_known(connection: &mut AnyConnection, ids: &HashMap<Target, Resolved>) -
         _ => None,
     };
     lock_states(connection, &ids.values().filter_map(known).collect::<Vec<_>>())
+}
+
+/// Makes the reservations that nobody has yet, of those that the batch brings along: all at once where nothing stands in their way.
+/// Returns what the arrivals that made them resolve to, by their place in the batch.
+fn make_new(
+    connection: &mut AnyConnection,
+    batch: &[Arrival],
+    known_before: &[bool],
+    ids: &HashMap<Target, Resolved>,
+    now: innkeeper_core::Time,
+) -> Result<HashMap<usize, Resolved>, StoreError> {
+    let AnyConnection::Postgres(connection) = connection else { return Ok(HashMap::new()) };
+    let mut seen: HashSet<(&AppName, &ComponentName)> = HashSet::new();
+    let (mut places, mut new) = (Vec::new(), Vec::new());
+    for (place, arrival) in batch.iter().enumerate() {
+        let (Target::Names(app, component), false) = (&arrival.target, known_before[place]) else { continue };
+        let (patch, brought) = match &arrival.definition {
+            Definition::None => continue,
+            Definition::IfMissing(patch) => (patch, None),
+            Definition::Always(patch) => (patch, Some(brought::text(patch))),
+        };
+        if ids.contains_key(&arrival.target) || !seen.insert((app, component)) || patch.check_for(None).is_err() {
+            continue;
+        }
+        // What is wrong with it is said by who makes it alone.
+        let Ok(spec) = patch.as_ref().clone().into_spec(app.clone(), component.clone()) else { continue };
+        let by = Actor { who: arrival.checkin.by.clone(), source: arrival.checkin.source.clone() };
+        places.push(place);
+        new.push(NewReservation { spec, brought, by });
+    }
+    let made = reserve_many::make(connection, &new, now)?;
+    let answers = places.into_iter().zip(made).zip(new).filter_map(|((place, id), new)| {
+        Some((place, Resolved::Known { id: id?, created: true, alerters: new.spec.alerters }))
+    });
+    Ok(answers.collect())
 }
 
 fn define(
@@ -194,7 +239,7 @@ pub(super) fn find_all(
 
 /// The reservations with these slugs, in the apps of these ping keys. If no reservation has a slug, the one counts that had it before
 /// slugs were stored.
-fn find_slugs(
+pub(super) fn find_slugs(
     connection: &mut AnyConnection,
     slugs: &[(&String, &String)],
 ) -> Result<HashMap<Target, Resolved>, StoreError> {
@@ -231,6 +276,6 @@ fn find_slugs(
     Ok(found)
 }
 
-fn has_nul(text: &str) -> bool {
+pub(super) fn has_nul(text: &str) -> bool {
     text.contains('\0')
 }

@@ -2,14 +2,15 @@
 
 use diesel::dsl::max;
 use diesel::prelude::*;
-use diesel::sql_query;
-use diesel::sql_types::{BigInt, Bool, Integer, Nullable, Text};
+use diesel::sql_types::{BigInt, Binary, Bool, Integer, Nullable, Text};
 use diesel::sqlite::SqliteConnection;
 use innkeeper_core::names::{AppName, ComponentName};
+use uuid::Uuid;
 
 use super::merge::Merged;
 use super::{HistoryRow, Updated};
 use crate::StoreError;
+use crate::prepared::prepared;
 use crate::rows::ms;
 use crate::schema::{checkins, reservations};
 
@@ -34,73 +35,108 @@ pub(crate) fn find_names(
 struct UpdatedRow {
     #[diesel(sql_type = Bool)]
     has_starts: bool,
-    #[diesel(sql_type = Bool)]
-    wake: bool,
+    #[diesel(sql_type = BigInt)]
+    wake_at: i64,
     #[diesel(sql_type = BigInt)]
     checkins: i64,
     #[diesel(sql_type = Nullable<BigInt>)]
     previous_checkin_id: Option<i64>,
 }
 
-/// Adds the merged facts, as the statement for Postgres does. MAX of several values is NULL if one of them is, hence COALESCE.
+/// Adds the merged facts, as the statement for Postgres does. MAX and MIN of several values are NULL if one of them is, hence
+/// COALESCE.
 pub(crate) fn update_facts(
     connection: &mut SqliteConnection,
     merged: &[Merged],
-    ids: &[i64],
 ) -> Result<Vec<Updated>, StoreError> {
     let mut updated = Vec::with_capacity(merged.len());
-    for (new, latest_id) in merged.iter().zip(Merged::latest(merged, ids)) {
-        let row: Option<UpdatedRow> = sql_query(
-            "UPDATE states
-             SET last_checkin_at = COALESCE(MAX(last_checkin_at, $1), last_checkin_at, $1),
-                 last_start_at = COALESCE(MAX(last_start_at, $2), last_start_at, $2),
+    for new in merged {
+        let lookup_key = new.lookup_key.map(Uuid::into_bytes);
+        let row: Option<UpdatedRow> = prepared(
+            "WITH new (id, lookup_key, checkin_at, start_at, fail_at, exit_code, seen_at, source, over_at, checkins, fails, latest_id,
+                 arrived_at, late) AS (VALUES (",
+            (
+                new.id.into_sql::<BigInt>(),
+                lookup_key.as_ref().map(<[u8; 16]>::as_slice).into_sql::<Nullable<Binary>>(),
+                new.last_checkin_at.into_sql::<Nullable<BigInt>>(),
+                new.last_start_at.into_sql::<Nullable<BigInt>>(),
+                new.last_fail_at.into_sql::<Nullable<BigInt>>(),
+                new.last_exit_code.into_sql::<Nullable<Integer>>(),
+                new.last_seen_at.into_sql::<BigInt>(),
+                new.last_source.as_str().into_sql::<Text>(),
+                new.runs_over_at.into_sql::<Nullable<BigInt>>(),
+                new.checkins.into_sql::<BigInt>(),
+                new.fails.into_sql::<BigInt>(),
+                new.latest_id.into_sql::<BigInt>(),
+                new.arrived_at.into_sql::<BigInt>(),
+                new.late.into_sql::<Bool>(),
+            ),
+            "))
+             UPDATE states AS s
+             SET last_checkin_at = COALESCE(MAX(s.last_checkin_at, new.checkin_at), s.last_checkin_at, new.checkin_at),
+                 last_start_at = COALESCE(MAX(s.last_start_at, new.start_at), s.last_start_at, new.start_at),
                  last_exit_code = CASE
-                     WHEN $3 IS NULL OR $3 < last_fail_at THEN last_exit_code
-                     WHEN $3 = last_fail_at THEN COALESCE(MAX(last_exit_code, $4), last_exit_code, $4)
-                     ELSE $4 END,
-                 last_fail_at = COALESCE(MAX(last_fail_at, $3), last_fail_at, $3),
+                     WHEN new.fail_at IS NULL OR new.fail_at < s.last_fail_at THEN s.last_exit_code
+                     WHEN new.fail_at = s.last_fail_at
+                         THEN COALESCE(MAX(s.last_exit_code, new.exit_code), s.last_exit_code, new.exit_code)
+                     ELSE new.exit_code END,
+                 last_fail_at = COALESCE(MAX(s.last_fail_at, new.fail_at), s.last_fail_at, new.fail_at),
                  last_source = CASE
-                     WHEN $5 < last_seen_at THEN last_source
-                     WHEN $5 = last_seen_at THEN MAX(last_source, $6)
-                     ELSE $6 END,
-                 last_seen_at = COALESCE(MAX(last_seen_at, $5), $5),
-                 runs_over_at = COALESCE(MAX(runs_over_at, $7), runs_over_at, $7),
-                 checkins = checkins + $8,
-                 fails = fails + $9,
+                     WHEN new.seen_at < s.last_seen_at THEN s.last_source
+                     WHEN new.seen_at = s.last_seen_at THEN MAX(s.last_source, new.source)
+                     ELSE new.source END,
+                 last_seen_at = COALESCE(MAX(s.last_seen_at, new.seen_at), new.seen_at),
+                 runs_over_at = COALESCE(MAX(s.runs_over_at, new.over_at), s.runs_over_at, new.over_at),
+                 checkins = s.checkins + new.checkins,
+                 fails = s.fails + new.fails,
                  wake_at = CASE
-                     WHEN eager OR status = 'down' OR $9 > 0 OR $10 OR $2 IS NOT NULL AND last_start_at IS NULL
-                         THEN MIN(wake_at, $11)
-                     ELSE wake_at END,
-                 reported_late = reported_late OR $10,
-                 previous_checkin_id = latest_checkin_id,
-                 latest_checkin_id = $12
-             WHERE reservation_id = $13
-             RETURNING last_start_at IS NOT NULL AS has_starts, wake_at <= $11 AS wake, checkins, previous_checkin_id",
+                     WHEN s.eager OR s.status = 'down' OR new.fails > 0 OR new.late
+                         OR new.start_at IS NOT NULL AND s.last_start_at IS NULL THEN MIN(s.wake_at, new.arrived_at)
+                     ELSE s.wake_at END,
+                 reported_late = s.reported_late OR new.late,
+                 previous_checkin_id = s.latest_checkin_id,
+                 latest_checkin_id = new.latest_id
+             FROM new
+             WHERE s.reservation_id = new.id
+                 AND (new.lookup_key IS NULL OR new.lookup_key IN (s.names_key, s.ping_key))
+             RETURNING last_start_at IS NOT NULL AS has_starts, wake_at, checkins, previous_checkin_id",
         )
-        .bind::<Nullable<BigInt>, _>(new.last_checkin_at)
-        .bind::<Nullable<BigInt>, _>(new.last_start_at)
-        .bind::<Nullable<BigInt>, _>(new.last_fail_at)
-        .bind::<Nullable<Integer>, _>(new.last_exit_code)
-        .bind::<BigInt, _>(new.last_seen_at)
-        .bind::<Text, _>(&new.last_source)
-        .bind::<Nullable<BigInt>, _>(new.runs_over_at)
-        .bind::<BigInt, _>(new.checkins)
-        .bind::<BigInt, _>(new.fails)
-        .bind::<Bool, _>(new.late)
-        .bind::<BigInt, _>(new.arrived_at)
-        .bind::<BigInt, _>(latest_id)
-        .bind::<BigInt, _>(new.id)
         .get_result(connection)
         .optional()?;
         updated.extend(row.map(|row| Updated {
             id: new.id,
             has_starts: row.has_starts,
-            wake: row.wake,
+            wake: row.wake_at <= new.arrived_at,
             checkins: row.checkins,
             previous_id: row.previous_checkin_id,
         }));
     }
     Ok(updated)
+}
+
+#[derive(QueryableByName)]
+struct FoundRow {
+    #[diesel(sql_type = BigInt)]
+    reservation_id: i64,
+}
+
+/// The reservations of these lookup keys.
+pub(crate) fn find(
+    connection: &mut SqliteConnection,
+    wanted: &[Uuid],
+) -> Result<Vec<(Uuid, i64)>, StoreError> {
+    let mut found = Vec::with_capacity(wanted.len());
+    for lookup_key in wanted {
+        let row: Option<FoundRow> = prepared(
+            "SELECT reservation_id FROM lookup_keys WHERE lookup_key = ",
+            lookup_key.as_bytes().as_slice().into_sql::<Binary>(),
+            "",
+        )
+        .get_result(connection)
+        .optional()?;
+        found.extend(row.map(|row| (*lookup_key, row.reservation_id)));
+    }
+    Ok(found)
 }
 
 /// The id of the latest row of the history, or 0. The caller holds the write lock, so nobody else takes the next ids.

@@ -1,8 +1,9 @@
 //! Writes the values that check-ins bring, and removes those beyond the limits.
 
+use std::sync::LazyLock;
+
 use chrono::TimeDelta;
 use diesel::prelude::*;
-use diesel::sql_query;
 use diesel::sql_types::{Array, BigInt, Double, Text};
 use innkeeper_core::checkin::CheckInKind;
 use innkeeper_core::expect::MOST_VALUES;
@@ -13,6 +14,7 @@ use crate::StoreError;
 use crate::checkins::HistoryRow;
 use crate::connection::AnyConnection;
 use crate::history::Checkin;
+use crate::prepared::prepared;
 use crate::schema::recent_values;
 
 /// A value to keep.
@@ -71,16 +73,19 @@ fn insert(connection: &mut AnyConnection, new: &[New<'_>]) -> Result<(), StoreEr
     match connection {
         _ if new.is_empty() => {}
         AnyConnection::Postgres(connection) => {
-            sql_query(
+            prepared(
                 "INSERT INTO recent_values (reservation_id, name, checkin_id, value, outcome)
-                 SELECT * FROM unnest($1, $2, $3, $4, $5)
+                 SELECT * FROM unnest(",
+                (
+                    new.iter().map(|new| new.reservation_id).collect::<Vec<_>>().into_sql::<Array<BigInt>>(),
+                    new.iter().map(|new| new.name).collect::<Vec<_>>().into_sql::<Array<Text>>(),
+                    new.iter().map(|new| new.checkin_id).collect::<Vec<_>>().into_sql::<Array<BigInt>>(),
+                    new.iter().map(|new| new.value).collect::<Vec<_>>().into_sql::<Array<Double>>(),
+                    new.iter().map(|new| new.outcome).collect::<Vec<_>>().into_sql::<Array<Text>>(),
+                ),
+                ")
                  ON CONFLICT (reservation_id, name, checkin_id) DO UPDATE SET value = EXCLUDED.value, outcome = EXCLUDED.outcome",
             )
-            .bind::<Array<BigInt>, _>(new.iter().map(|new| new.reservation_id).collect::<Vec<_>>())
-            .bind::<Array<Text>, _>(new.iter().map(|new| new.name).collect::<Vec<_>>())
-            .bind::<Array<BigInt>, _>(new.iter().map(|new| new.checkin_id).collect::<Vec<_>>())
-            .bind::<Array<Double>, _>(new.iter().map(|new| new.value).collect::<Vec<_>>())
-            .bind::<Array<Text>, _>(new.iter().map(|new| new.outcome).collect::<Vec<_>>())
             .execute(connection)?;
         }
         AnyConnection::Sqlite(connection) => {
@@ -103,32 +108,53 @@ fn insert(connection: &mut AnyConnection, new: &[New<'_>]) -> Result<(), StoreEr
 /// Removes the values of these reservations beyond the limits. Values that medians count are not displaced by values that do not count:
 /// otherwise fifty failures in a row would leave a median without values. Of the names, those that came last stay.
 fn trim(connection: &mut AnyConnection, reservations: &[i64]) -> Result<(), StoreError> {
-    for id in reservations {
-        sql_query(format!(
-            "DELETE FROM recent_values
-             WHERE reservation_id = $1 AND (name, checkin_id) IN (
-                 SELECT name, checkin_id
-                 FROM (
-                     SELECT name, checkin_id,
-                         row_number() OVER (PARTITION BY name, outcome = '{SUCCESS}' ORDER BY checkin_id DESC) AS place
-                     FROM recent_values
-                     WHERE reservation_id = $1) AS ordered
-                 WHERE place > CASE WHEN name = '{RUN_TIME}' THEN {MOST_RUN_TIMES} ELSE {MOST_VALUES} END)"
-        ))
-        .bind::<BigInt, _>(*id)
-        .execute(connection)?;
-        sql_query(format!(
-            "DELETE FROM recent_values
-             WHERE reservation_id = $1 AND name <> '{RUN_TIME}' AND name NOT IN (
-                 SELECT name
-                 FROM recent_values
-                 WHERE reservation_id = $1 AND name <> '{RUN_TIME}'
-                 GROUP BY name
-                 ORDER BY max(checkin_id) DESC, name
-                 LIMIT {MOST_FIGURES})"
-        ))
-        .bind::<BigInt, _>(*id)
-        .execute(connection)?;
+    for surplus in [&*SURPLUS_VALUES, &*SURPLUS_NAMES] {
+        match connection {
+            _ if reservations.is_empty() => {}
+            AnyConnection::Postgres(connection) => {
+                let ids = reservations.to_vec().into_sql::<Array<BigInt>>();
+                prepared("WITH wanted AS (SELECT unnest(", ids, surplus).execute(connection)?;
+            }
+            AnyConnection::Sqlite(connection) => {
+                for id in reservations {
+                    let id = (*id).into_sql::<BigInt>();
+                    prepared("WITH wanted AS (SELECT (", id, surplus).execute(connection)?;
+                }
+            }
+        }
     }
     Ok(())
 }
+
+/// Deletes the surplus values of each name.
+static SURPLUS_VALUES: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        ") AS id)
+         DELETE FROM recent_values
+         WHERE (reservation_id, name, checkin_id) IN (
+             SELECT reservation_id, name, checkin_id
+             FROM (
+                 SELECT reservation_id, name, checkin_id, row_number() OVER (
+                     PARTITION BY reservation_id, name, outcome = '{SUCCESS}' ORDER BY checkin_id DESC) AS place
+                 FROM recent_values
+                 WHERE reservation_id IN (SELECT id FROM wanted)) AS ordered
+             WHERE place > CASE WHEN name = '{RUN_TIME}' THEN {MOST_RUN_TIMES} ELSE {MOST_VALUES} END)"
+    )
+});
+
+/// Deletes the values of surplus names.
+static SURPLUS_NAMES: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        ") AS id)
+         DELETE FROM recent_values
+         WHERE (reservation_id, name) IN (
+             SELECT reservation_id, name
+             FROM (
+                 SELECT reservation_id, name, row_number() OVER (
+                     PARTITION BY reservation_id ORDER BY max(checkin_id) DESC, name) AS place
+                 FROM recent_values
+                 WHERE reservation_id IN (SELECT id FROM wanted) AND name <> '{RUN_TIME}'
+                 GROUP BY reservation_id, name) AS ordered
+             WHERE place > {MOST_FIGURES})"
+    )
+});

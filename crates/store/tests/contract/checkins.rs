@@ -267,7 +267,7 @@ fn a_writer_that_remembers_is_never_wrong(database: &TestDatabase) {
     assert_eq!(record(&mut writer, &first).unwrap().recorded, [Recorded::Unknown, done(other, false)]);
     let new = store.book("backup", &every(60));
     let both = [by_key("backup"), by(named("other"), Definition::None)];
-    let short = writer.record_plain(&[arrival("other", success(at(1)))]).unwrap();
+    let short = writer.record_known(&[arrival("other", success(at(1)))]).unwrap();
     assert_eq!(short.recorded, [Some(done(other, false))], "the short way is taken");
     assert_eq!(record(&mut writer, &both).unwrap().recorded, [done(new, false), done(other, false)]);
     let by_name = [arrival("backup", success(at(3)))];
@@ -279,7 +279,7 @@ fn a_writer_that_remembers_is_never_wrong(database: &TestDatabase) {
     database.execute(&format!("{swap}{new}"));
     assert_eq!(record(&mut writer, &both).unwrap().recorded, [done(new, false), done(other, false)]);
     database.execute(&format!("UPDATE states SET names_key = ping_key WHERE reservation_id = {other}"));
-    let unwritten = writer.record_plain(&[arrival("other", success(at(4)))]).unwrap();
+    let unwritten = writer.record_known(&[arrival("other", success(at(4)))]).unwrap();
     assert_eq!(unwritten.recorded, [None]);
     assert_eq!(store.look("other").facts.checkins, 6);
 }
@@ -315,16 +315,16 @@ fn a_writer_that_gave_up_waiting_for_a_row_keeps_its_connection() {
     let batch = [arrival("backup", success(at(1)))];
     let writes = "SELECT pid::text FROM pg_stat_activity
         WHERE datname = current_database() AND query LIKE 'WITH new AS MATERIALIZED%'";
-    assert_eq!(writer.record_plain(&batch).unwrap().recorded, [Some(done(id, false))]);
+    assert_eq!(writer.record_known(&batch).unwrap().recorded, [Some(done(id, false))]);
     let before = database.texts(writes);
     assert_eq!(before.len(), 1);
     std::thread::scope(|scope| {
         let lock = "BEGIN; SELECT 1 FROM states FOR UPDATE; SELECT pg_sleep(1); COMMIT";
         let holder = scope.spawn(|| database.execute(lock));
-        let error = std::iter::repeat_with(|| writer.record_plain(&batch)).find_map(Result::err).unwrap();
+        let error = std::iter::repeat_with(|| writer.record_known(&batch)).find_map(Result::err).unwrap();
         assert!(error.is_locked(), "{error}");
         holder.join().unwrap();
     });
-    assert!(writer.record_plain(&batch).is_ok());
+    assert!(writer.record_known(&batch).is_ok());
     assert_eq!(database.texts(writes), before);
 }

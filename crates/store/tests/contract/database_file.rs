@@ -38,7 +38,7 @@ impl Works {
         store.book("backup", &every(60));
         let mut writer = store.writer();
         writer.record(&[arrival("backup", success(at(1)))]).unwrap();
-        writer.record_plain(&[arrival("backup", success(at(2)))]).unwrap();
+        writer.record_known(&[arrival("backup", success(at(2)))]).unwrap();
         let path = PathBuf::from(database.url().strip_prefix("sqlite://").unwrap());
         assert_eq!(store.look_at_file(), FileLook::Fine);
         Self { database, store, writer, path }
@@ -52,7 +52,7 @@ impl Works {
     fn refuses_everything(&mut self, what: &str) {
         let batch = [arrival("backup", success(at(3)))];
         let refused = [
-            self.writer.record_plain(&batch).map(drop),
+            self.writer.record_known(&batch).map(drop),
             self.writer.record(&batch).map(drop),
             self.store.reserve(&app(SHOP), &component("other"), &every(60), at(3)).map(drop),
             self.store.ping(),
