@@ -11,32 +11,70 @@ pub enum Ask {
     CheckIn,
     /// `GET /ping/<uuid>`.
     Ping,
+    /// `GET /ping/<uuid>/start`.
+    Start,
+    /// A start, and the success after it.
+    StartAndEnd,
+    /// The same with a run id of its own.
+    RunWithId,
+    /// `POST /ping/<uuid>/0` with 1 kB of output.
+    ExitStatus,
+    /// `POST /checkin` with three figures.
+    Figures,
+    /// gocron's `GET /?cronname=…`, the same each time.
+    Gocron,
+    /// By shares: 60 % plain, 25 % starts and their ends, 10 % exit status with output, 5 % failures.
+    Mix,
 }
 
-/// Appends to `out` the request by which `job-NUMBER` checks in.
-pub fn write_request(out: &mut Vec<u8>, ask: Ask, number: u64) {
-    match ask {
-        Ask::CheckIn => write_checkin(out, number),
-        Ask::Ping => {
-            // Writing to a vector does not fail.
-            let _ = write!(out, "GET /ping/{} HTTP/1.1\r\nHost: bench\r\n\r\n", key(number));
+impl Ask {
+    /// The one that each job sends once before this one is measured, so that nothing is easier than on any other day.
+    pub fn before(self) -> Self {
+        match self {
+            Self::StartAndEnd | Self::RunWithId | Self::ExitStatus | Self::Mix => Self::Start,
+            other => other,
         }
     }
+}
+
+/// Appends to `out` the request by which `job-NUMBER` checks in. Of those that take turns it is the first.
+pub fn write_request(out: &mut Vec<u8>, ask: Ask, number: u64) {
+    let post = |path: &str, body: &str| {
+        format!(
+            "POST {path} HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+    };
+    let get = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: bench\r\n\r\n");
+    let request = match ask {
+        Ask::CheckIn | Ask::Mix => {
+            post("/checkin", &format!("{{\"app\":\"bench\",\"component\":\"job-{number}\"}}"))
+        }
+        Ask::Figures => post(
+            "/checkin",
+            &format!(
+                "{{\"app\":\"bench\",\"component\":\"job-{number}\",\"figures\":{{\"rows\":{number},\"bytes\":1e6,\"errors\":0}}}}"
+            ),
+        ),
+        Ask::Ping => get(&format!("/ping/{}", key(number))),
+        Ask::Start | Ask::StartAndEnd => get(&format!("/ping/{}/start", key(number))),
+        Ask::RunWithId => {
+            get(&format!("/ping/{}/start?rid=00000000-0000-4000-8000-{number:012x}", key(number)))
+        }
+        Ask::ExitStatus => post(&format!("/ping/{}/0", key(number)), &"0".repeat(1000)),
+        Ask::Gocron => get(&gocron(number)),
+    };
+    out.extend_from_slice(request.as_bytes());
+}
+
+/// The address by which gocron's `job-NUMBER` checks in.
+pub fn gocron(number: u64) -> String {
+    format!("/?cronname=job-{number}&account=bench&email=log&frequency=300")
 }
 
 /// The key of `job-NUMBER`, as world/loader.rs makes it.
 fn key(number: u64) -> String {
     format!("{:08x}-0000-4000-8000-{number:012x}", number * 2_654_435_761 % 4_294_967_296)
-}
-
-fn write_checkin(out: &mut Vec<u8>, number: u64) {
-    let body = format!("{{\"app\":\"bench\",\"component\":\"job-{number}\"}}");
-    // Writing to a vector does not fail.
-    let _ = write!(
-        out,
-        "POST /checkin HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
-    );
 }
 
 /// The length of the request at the beginning of `bytes`; none if it is incomplete.
@@ -71,7 +109,7 @@ pub fn check_in(address: SocketAddr, number: u64) -> std::io::Result<u16> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
     let mut bytes = Vec::new();
-    write_checkin(&mut bytes, number);
+    write_request(&mut bytes, Ask::CheckIn, number);
     stream.write_all(&bytes)?;
     bytes.clear();
     let mut buffer = [0; 1024];

@@ -125,6 +125,7 @@ struct Connection {
 /// Makes each job check in once, so that a measurement begins in a warm state: the caches of ingest and Postgres are
 /// filled, and full pages were written since the last checkpoint.
 pub fn warm_up(address: SocketAddr, ask: Ask, jobs: u64) -> Result<()> {
+    let ask = ask.before();
     let plan =
         LoadPlan { address, connections: 256, rate: None, most: Some(jobs), lasts: None, jobs: 0..jobs, ask };
     run(&plan, &AtomicBool::new(false))?.all_acknowledged()

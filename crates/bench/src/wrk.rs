@@ -11,32 +11,84 @@ use serde::Deserialize;
 use crate::http::Ask;
 
 impl Ask {
-    /// The body of Lua's `request`, for the jobs from 0 to `jobs`, exclusive.
+    /// The Lua script with `request`, for the jobs from 0 to `jobs`, exclusive.
     fn lua(self, jobs: u64) -> String {
-        match self {
-            Self::CheckIn => format!(
-                r#"
-local head = "POST /checkin HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\nContent-Length: "
-function request()
-    local body = '{{"app":"bench","component":"job-' .. math.random(0, {last}) .. '"}}'
-    return head .. #body .. "\r\n\r\n" .. body
-end
-"#,
-                last = jobs - 1
-            ),
-            // The key of a job, as world/loader.rs makes it.
-            Self::Ping => format!(
-                r#"
-function request()
-    local n = math.random(0, {last})
-    return string.format("GET /ping/%08x-0000-4000-8000-%012x HTTP/1.1\r\nHost: bench\r\n\r\n", n * 2654435761 % 4294967296, n)
-end
-"#,
-                last = jobs - 1
-            ),
-        }
+        let request = match self {
+            Self::CheckIn => "checkin(job())",
+            Self::Ping => "ping(job(), \"\")",
+            Self::Start => "ping(job(), \"/start\")",
+            Self::StartAndEnd => "start_and_end()",
+            Self::RunWithId => "run_with_id()",
+            Self::ExitStatus => "exit_status(job(), \"/0\")",
+            Self::Figures => "figures(job())",
+            Self::Gocron => "gocron(job())",
+            Self::Mix => "mix()",
+        };
+        format!("local last = {}\n{REQUESTS}\nfunction request()\n    return {request}\nend\n", jobs - 1)
     }
 }
+
+/// The requests by which jobs check in. A key is as world/loader.rs makes it. Bodies differ from request to request.
+const REQUESTS: &str = r#"
+local function job()
+    return math.random(0, last)
+end
+local function post(path, body)
+    return "POST " .. path .. " HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\nContent-Length: " .. #body .. "\r\n\r\n" .. body
+end
+local function checkin(n)
+    return post("/checkin", '{"app":"bench","component":"job-' .. n .. '"}')
+end
+local function figures(n)
+    local rows = string.format('"rows":%d,"bytes":%.1f,"errors":0', math.random(0, 1000), math.random() * 1e9)
+    return post("/checkin", '{"app":"bench","component":"job-' .. n .. '","figures":{' .. rows .. '}}')
+end
+local function key(n)
+    return string.format("%08x-0000-4000-8000-%012x", n * 2654435761 % 4294967296, n)
+end
+local function ping(n, suffix)
+    return "GET /ping/" .. key(n) .. suffix .. " HTTP/1.1\r\nHost: bench\r\n\r\n"
+end
+local lines = string.rep("2026-12-01 02:00:01 copied a file that is named here\n", 20)
+local function exit_status(n, suffix)
+    local body = string.format("run %010d of job %d\n", math.random(0, 2147483647), n) .. lines
+    return post("/ping/" .. key(n) .. suffix, string.sub(body, 1, 1000))
+end
+local function gocron(n)
+    return "GET /?cronname=job-" .. n .. "&account=bench&email=log&frequency=300 HTTP/1.1\r\nHost: bench\r\n\r\n"
+end
+local started, run
+local function start_and_end()
+    if started then
+        local n = started
+        started = nil
+        return ping(n, "")
+    end
+    started = job()
+    return ping(started, "/start")
+end
+local function run_with_id()
+    if started then
+        local n = started
+        started = nil
+        return ping(n, "?rid=" .. run)
+    end
+    started = job()
+    run = string.format("%08x-%04x-4000-8000-%012x", math.random(0, 2147483647), math.random(0, 65535), math.random(0, 2147483647))
+    return ping(started, "/start?rid=" .. run)
+end
+local function mix()
+    local share = math.random(1, 1000)
+    if share <= 600 then
+        return checkin(job())
+    elseif share <= 850 then
+        return start_and_end()
+    elseif share <= 950 then
+        return exit_status(job(), "/0")
+    end
+    return exit_status(job(), "/fail")
+end
+"#;
 
 const COMMON: &str = r#"
 local threads = 0

@@ -84,6 +84,21 @@ impl Database {
         Self { name: self.name.clone(), url: self.url.clone(), psql: self.psql.clone(), ..*self }
     }
 
+    /// Makes every reservation like `job-NUMBER` in everything but its names and its key.
+    pub fn resemble(&self, number: u64) -> Result<()> {
+        let columns = self.text(
+            "SELECT string_agg(column_name::text, ', ') FROM information_schema.columns
+             WHERE table_name = 'reservations' AND table_schema = 'public'
+                 AND column_name NOT IN ('id', 'key', 'app', 'component', 'slug', 'created_at')",
+        )?;
+        self.execute(&format!(
+            "UPDATE reservations SET ({columns}) =
+                 (SELECT {columns} FROM reservations WHERE app = 'bench' AND component = 'job-{number}')"
+        ))?;
+        self.execute("VACUUM ANALYZE reservations")?;
+        self.execute("CHECKPOINT")
+    }
+
     /// The URL, for `database.url`.
     pub fn url(&self) -> &str {
         &self.url
