@@ -78,15 +78,20 @@ local function run_with_id()
     return ping(started, "/start?rid=" .. run)
 end
 local function mix()
-    local share = math.random(1, 1000)
-    if share <= 600 then
-        return checkin(job())
-    elseif share <= 850 then
-        return start_and_end()
-    elseif share <= 950 then
-        return exit_status(job(), "/0")
+    local n = job()
+    local class = n % 20
+    if class < 12 then
+        return checkin(n)
+    elseif class >= 19 then
+        return exit_status(n, "/fail")
+    elseif class >= 17 then
+        return exit_status(n, "/0")
+    elseif started then
+        n, started = started, nil
+        return ping(n, "")
     end
-    return exit_status(job(), "/fail")
+    started = n
+    return ping(n, "/start")
 end
 "#;
 

@@ -150,7 +150,8 @@ fn open(connection: &mut PgConnection, new: &[Reservation], now: Time) -> Result
     let keys: Vec<[Uuid; 2]> =
         new.iter().map(|one| lookup_keys::of(&one.spec.app, &one.spec.component, one.key)).collect();
     let ids = || new.iter().map(|one| one.id).collect::<Vec<_>>().into_sql::<Array<BigInt>>();
-    let keys = |which: usize| keys.iter().map(|both| both[which]).collect::<Vec<_>>().into_sql::<Array<SqlUuid>>();
+    let keys =
+        |which: usize| keys.iter().map(|both| both[which]).collect::<Vec<_>>().into_sql::<Array<SqlUuid>>();
     prepared(
         "INSERT INTO lookup_keys (reservation_id, lookup_key)
          SELECT new.id, key

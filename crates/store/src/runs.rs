@@ -152,7 +152,10 @@ fn write_to_postgres(connection: &mut PgConnection, runs: &[&RunRow]) -> Result<
             runs.iter().map(|run| run.run_id.as_str()).collect::<Vec<_>>().into_sql::<Array<Text>>(),
             runs.iter().map(|run| run.started_at).collect::<Vec<_>>().into_sql::<Array<Nullable<BigInt>>>(),
             runs.iter().map(|run| run.ended_at).collect::<Vec<_>>().into_sql::<Array<Nullable<BigInt>>>(),
-            runs.iter().map(|run| run.start_arrived_at).collect::<Vec<_>>().into_sql::<Array<Nullable<BigInt>>>(),
+            runs.iter()
+                .map(|run| run.start_arrived_at)
+                .collect::<Vec<_>>()
+                .into_sql::<Array<Nullable<BigInt>>>(),
         ),
         ")
          ON CONFLICT (reservation_id, run_id)

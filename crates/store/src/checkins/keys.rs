@@ -61,7 +61,8 @@ fn take_on_postgres(
     connection: &mut PgConnection,
     wanted: &[(String, i64)],
 ) -> Result<Vec<String>, StoreError> {
-    let (keys, arrived_at): (Vec<&str>, Vec<i64>) = wanted.iter().map(|(key, at)| (key.as_str(), *at)).unzip();
+    let (keys, arrived_at): (Vec<&str>, Vec<i64>) =
+        wanted.iter().map(|(key, at)| (key.as_str(), *at)).unzip();
     let taken: Vec<Taken> = prepared(
         "INSERT INTO report_keys (key, arrived_at)
          SELECT key, arrived_at
@@ -101,8 +102,9 @@ pub(super) fn give_back(
     resolved: &mut [Option<Resolved>],
     instead: Option<Resolved>,
 ) -> Result<(), StoreError> {
-    let is_nothing =
-        |resolved: &Option<Resolved>| matches!(resolved, None | Some(Resolved::Unknown | Resolved::Refused(_)));
+    let is_nothing = |resolved: &Option<Resolved>| {
+        matches!(resolved, None | Some(Resolved::Unknown | Resolved::Refused(_)))
+    };
     let unused: HashSet<Uuid> = batch
         .iter()
         .zip(resolved.iter())
@@ -115,7 +117,9 @@ pub(super) fn give_back(
     let keys = unused.iter().map(Uuid::to_string);
     diesel::delete(report_keys::table.filter(report_keys::key.eq_any(keys))).execute(connection)?;
     for (arrival, resolved) in batch.iter().zip(resolved) {
-        if matches!(resolved, Some(Resolved::Recorded)) && key(arrival).is_some_and(|key| unused.contains(&key)) {
+        if matches!(resolved, Some(Resolved::Recorded))
+            && key(arrival).is_some_and(|key| unused.contains(&key))
+        {
             resolved.clone_from(&instead);
         }
     }

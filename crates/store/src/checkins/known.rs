@@ -81,7 +81,8 @@ pub(super) fn hints(
     }
     if !left_over.is_empty() {
         for hint in &mut hints {
-            hint.resolved.take_if(|resolved| matches!(resolved, Resolved::Known { id, .. } if left_over.contains(id)));
+            hint.resolved
+                .take_if(|resolved| matches!(resolved, Resolved::Known { id, .. } if left_over.contains(id)));
         }
     }
     Ok(hints)

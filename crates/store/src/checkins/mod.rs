@@ -33,6 +33,7 @@ use uuid::Uuid;
 
 use crate::connection::{AnyConnection, Connected, write_on};
 use crate::database_file::IdleConnections;
+use crate::reservation_rows::lock_states;
 use crate::runs::Runs;
 use crate::{Store, StoreError, history, recent};
 
@@ -172,8 +173,12 @@ impl CheckInWriter {
             // First: while this transaction holds no other lock, waiting for another batch with the same keys cannot deadlock.
             let recorded = keys::take(connection, batch)?;
             let resolved = resolve::resolve(connection, batch, &recorded)?;
-            let mut hints: Vec<Hint> =
-                resolved.into_iter().map(|resolved| Hint { resolved: Some(resolved), lookup_key: None }).collect();
+            let ids: Vec<i64> = resolved.iter().filter_map(Resolved::id).collect();
+            lock_states(connection, &ids)?;
+            let mut hints: Vec<Hint> = resolved
+                .into_iter()
+                .map(|resolved| Hint { resolved: Some(resolved), lookup_key: None })
+                .collect();
             let wake = write(connection, batch, &mut hints)?;
             // What was checked out since its target was resolved is unknown after all.
             let resolved = hints.into_iter().map(|hint| hint.resolved.unwrap_or(Resolved::Unknown));
@@ -215,7 +220,8 @@ impl CheckInWriter {
         write: impl FnOnce(&mut AnyConnection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let file = self.store.file().cloned();
-        self.on_connection(|connection| write_on(file.as_ref(), connection, write)).inspect(|_| self.note_written())
+        self.on_connection(|connection| write_on(file.as_ref(), connection, write))
+            .inspect(|_| self.note_written())
     }
 
     /// Tells the SQLite file that check-ins were written, so that a checkpoint is worthwhile. A probe is rolled back and does not count.
@@ -313,9 +319,8 @@ fn write(connection: &mut AnyConnection, batch: &[Arrival], hints: &mut [Hint]) 
     let wake = updated.iter().any(|updated| updated.wake);
     let present: HashMap<i64, Updated> = updated.into_iter().map(|updated| (updated.id, updated)).collect();
     for hint in hints {
-        hint.resolved.take_if(
-            |resolved| matches!(resolved, Resolved::Known { id, .. } if !present.contains_key(id)),
-        );
+        hint.resolved
+            .take_if(|resolved| matches!(resolved, Resolved::Known { id, .. } if !present.contains_key(id)));
     }
     let mut with_runs: Vec<i64> = arrivals
         .iter()

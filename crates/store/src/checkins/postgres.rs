@@ -47,7 +47,10 @@ struct UpdatedRow {
 ///
 /// GREATEST ignores NULL. If two check-ins share an instant, the greater exit status and source stay, as in `Facts::record`, so the
 /// order of recording does not matter.
-pub(crate) fn update_facts(connection: &mut PgConnection, merged: &[Merged]) -> Result<Vec<Updated>, StoreError> {
+pub(crate) fn update_facts(
+    connection: &mut PgConnection,
+    merged: &[Merged],
+) -> Result<Vec<Updated>, StoreError> {
     let column = |value: fn(&Merged) -> Option<i64>| merged.iter().map(value).collect::<Vec<_>>();
     let number = |value: fn(&Merged) -> i64| merged.iter().map(value).collect::<Vec<_>>();
     let mut rows: Vec<UpdatedRow> = prepared(

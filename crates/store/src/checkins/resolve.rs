@@ -5,9 +5,9 @@ use std::collections::{HashMap, HashSet};
 use diesel::prelude::*;
 use diesel::sql_query;
 use diesel::sql_types::BigInt;
-use innkeeper_core::{Invalid, brought};
 use innkeeper_core::names::{AlerterName, AppName, ComponentName};
 use innkeeper_core::reservation::Patch;
+use innkeeper_core::{Invalid, brought};
 
 use super::{Arrival, Definition, Target, batch_time};
 use crate::connection::AnyConnection;
@@ -33,6 +33,16 @@ pub(crate) enum Resolved {
     Recorded,
     Unknown,
     Refused(Invalid),
+}
+
+impl Resolved {
+    /// The reservation, where there is one.
+    pub fn id(&self) -> Option<i64> {
+        match self {
+            Self::Known { id, .. } => Some(*id),
+            Self::Recorded | Self::Unknown | Self::Refused(_) => None,
+        }
+    }
 }
 
 /// Resolves each target of the batch but those that are `known` to be recorded, making or changing the reservations that arrivals bring along.
@@ -103,11 +113,7 @@ fn one_at_a_time(connection: &mut AnyConnection) -> Result<(), StoreError> {
 }
 
 fn lock_known(connection: &mut AnyConnection, ids: &HashMap<Target, Resolved>) -> Result<(), StoreError> {
-    let known = |resolved: &Resolved| match resolved {
-        Resolved::Known { id, .. } => Some(*id),
-        _ => None,
-    };
-    lock_states(connection, &ids.values().filter_map(known).collect::<Vec<_>>())
+    lock_states(connection, &ids.values().filter_map(Resolved::id).collect::<Vec<_>>())
 }
 
 /// Makes the reservations that nobody has yet, of those that the batch brings along: all at once where nothing stands in their way.
@@ -129,7 +135,10 @@ fn make_new(
             Definition::IfMissing(patch) => (patch, None),
             Definition::Always(patch) => (patch, Some(brought::text(patch))),
         };
-        if ids.contains_key(&arrival.target) || !seen.insert((app, component)) || patch.check_for(None).is_err() {
+        if ids.contains_key(&arrival.target)
+            || !seen.insert((app, component))
+            || patch.check_for(None).is_err()
+        {
             continue;
         }
         // What is wrong with it is said by who makes it alone.
