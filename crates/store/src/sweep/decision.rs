@@ -30,8 +30,8 @@ pub struct Decision<'b> {
     pub alert: Option<AlertChange>,
     /// Which run's output the messages about the alert carry.
     pub output_of: OutputOf,
-    /// Runs to mark as told: those over their limit that the alert now reports, and those that were
-    /// over it and have ended unreported.
+    /// Runs to mark as told: those over their limit that the alert now reports, and those that
+    /// count as over although their end was never reported.
     pub told_runs: Vec<Option<Uuid>>,
     /// The ids of successes whose figures are not as expected.
     pub unexpected: Vec<i64>,
