@@ -35,7 +35,7 @@ pub const MOST_LOOKED_AT: i64 = 10_000;
 pub struct Page {
     /// The reservations, in order.
     pub listed: Vec<Assessed>,
-    /// Where to go on; none at the end.
+    /// Where the list continues. `None` at the end.
     pub next: Option<ListCursor>,
     /// How many reservations were examined, if [`MOST_LOOKED_AT`] ended the page before it was
     /// full.
@@ -47,7 +47,7 @@ pub struct Page {
 pub struct Walked {
     /// The reservations of this step, by id. Rows that cannot be read are logged and left out.
     pub listed: Vec<Assessed>,
-    /// Where to go on; none at the end.
+    /// Where the list continues. `None` at the end.
     pub next: Option<i64>,
 }
 

@@ -59,16 +59,16 @@ pub enum ListCursor {
     Worst {
         /// Whether the page begins among those with an open alert.
         down: bool,
-        /// Behind this app; empty before everything.
+        /// The app behind which the page begins. Empty for the first page.
         app: String,
-        /// And this component.
+        /// The component behind which the page begins.
         component: String,
     },
     /// By app and component.
     Name {
-        /// Behind this app; empty before everything.
+        /// The app behind which the page begins. Empty for the first page.
         app: String,
-        /// And this component.
+        /// The component behind which the page begins.
         component: String,
     },
     /// The newest first.
