@@ -280,7 +280,8 @@ fn note_waiting(connection: &mut AnyConnection, before: Time) -> Result<(), Stor
     Ok(())
 }
 
-/// Whether the alerter, or the recipient if there is one, got a message delivered after `told_at`.
+/// Whether the alerter delivered a message after `told_at`; for an outage of a recipient, a message
+/// to that recipient.
 fn delivers_since(connection: &mut AnyConnection, row: &OutageRow, told_at: i64) -> Result<bool, StoreError> {
     let mut delivered = deliveries::table
         .filter(deliveries::finished_at.gt(told_at))
