@@ -100,8 +100,10 @@ fn insert(connection: &mut AnyConnection, new: &[New<'_>]) -> Result<(), StoreEr
     Ok(())
 }
 
-/// Removes the values of these reservations beyond the limits. Values that medians count are not displaced by values that do not count:
-/// otherwise fifty failures in a row would leave a median without values. Of the names, those that came last stay.
+/// Removes the values of these reservations beyond the limits. Values that medians count, and
+/// values that they do not count, have a limit of their own each: otherwise fifty failures in a row
+/// would leave a median without values. If there are too many figures, those with the latest values
+/// stay.
 fn trim(connection: &mut AnyConnection, reservations: &[i64]) -> Result<(), StoreError> {
     for id in reservations {
         sql_query(format!(
