@@ -68,7 +68,7 @@ impl Lost {
         if is_time { self.remains.take() } else { None }
     }
 
-    /// Notes what was done with the remains.
+    /// Stores the result of the rescue.
     pub fn settle(&mut self, done: Result<Settled, (Remains, String)>) {
         match done {
             Ok(settled) => (self.settled, self.problem) = (Some(settled), None),

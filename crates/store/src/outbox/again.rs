@@ -108,6 +108,6 @@ fn try_now(connection: &mut AnyConnection, id: i64, about: &About, now: Time) ->
 }
 
 diesel::define_sql_function! {
-    /// The first of the two that is not NULL.
+    /// SQL's COALESCE: the first of the two values that is not NULL.
     fn coalesce(first: Nullable<Text>, second: Nullable<Text>) -> Nullable<Text>;
 }

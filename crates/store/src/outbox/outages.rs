@@ -73,7 +73,7 @@ pub(super) struct GivenUp {
 }
 
 /// By alerter and recipient. Every transaction that writes several outages writes them in this
-/// order, so that none waits for another in a circle.
+/// order, so that transactions cannot deadlock.
 pub(super) type AllGivenUp = BTreeMap<(String, String), GivenUp>;
 
 impl Store {

@@ -118,7 +118,7 @@ pub(crate) fn note_bad(
     Ok(())
 }
 
-/// Judges the latest success that was not as expected again, after `expect` has changed.
+/// After a change of `expect`, judges again the latest success that was not as expected.
 pub(crate) fn judge_anew(
     connection: &mut AnyConnection,
     reservation_id: i64,

@@ -189,7 +189,7 @@ pub(crate) fn figures_text(figures: &Figures) -> Option<String> {
     (!figures.is_empty()).then(|| figures.json().to_string())
 }
 
-/// Figures from the text of their column. Text that cannot be read counts as none.
+/// The figures in the text of their column. Text that cannot be parsed counts as no figures.
 pub(crate) fn figures_of(text: Option<&str>) -> Figures {
     let value = text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
     if matches!(value, serde_json::Value::Object(_)) {

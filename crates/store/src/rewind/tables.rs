@@ -199,7 +199,7 @@ pub(super) fn rewind_heartbeats(connection: &mut AnyConnection, rewind: &Rewind)
     for table in HEARTBEATS {
         rewind_past(connection, rewind, table, "TRUE")?;
     }
-    // The holder of a lease extends it within a second.
+    // A holder that is alive renews its lease within a second.
     sql_query("UPDATE leases SET until_at = $1 WHERE until_at > $2")
         .bind::<BigInt, _>(ms(rewind.now))
         .bind::<BigInt, _>(ms(rewind.now + LONGEST_TURN))

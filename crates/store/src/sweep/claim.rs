@@ -17,7 +17,7 @@ pub(crate) enum Claim<'a> {
     /// Those that are due, without those that were due before the given time. The number is the
     /// most that are claimed.
     Due(Option<Time>, i64),
-    /// Those of these that are due.
+    /// Those of these ids that are due.
     These(&'a [i64]),
 }
 
