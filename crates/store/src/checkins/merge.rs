@@ -8,7 +8,7 @@ use innkeeper_core::facts::Facts;
 
 use crate::rows::ms;
 
-/// What a batch adds to the facts of one reservation. Times are UTC milliseconds.
+/// The facts that a batch adds to one reservation. Times are UTC milliseconds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Merged {
     pub id: i64,
@@ -21,14 +21,14 @@ pub(crate) struct Merged {
     pub runs_over_at: Option<i64>,
     pub checkins: i64,
     pub fails: i64,
-    /// When the latest of them arrived.
+    /// When the latest of its check-ins arrived.
     pub arrived_at: i64,
-    /// Whether one of them was reported late.
+    /// Whether one of its check-ins was reported late.
     pub late: bool,
 }
 
 impl Merged {
-    /// One for each reservation, in id order.
+    /// Merges check-ins into one change for each reservation, in id order.
     pub fn by_reservation<'a>(checkins: impl Iterator<Item = (i64, &'a CheckIn)>) -> Vec<Self> {
         let mut merged: BTreeMap<i64, (Facts, Option<Time>, bool)> = BTreeMap::new();
         for (id, checkin) in checkins {
@@ -56,7 +56,8 @@ impl Merged {
             .collect()
     }
 
-    /// The id of the latest check-in of each, where `ids` are those of all check-ins in the order of their reservations.
+    /// The id of the latest check-in of each reservation. `ids` are those of all check-ins, in the
+    /// order of their reservations.
     pub fn latest<'a>(merged: &'a [Self], ids: &'a [i64]) -> impl Iterator<Item = i64> + 'a {
         let mut end = 0;
         merged.iter().map(move |one| {

@@ -1,4 +1,4 @@
-//! Writes a batch to Postgres: arrays, one statement for each table.
+//! Writes a batch to Postgres by one statement for each table, with arrays as arguments.
 
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
@@ -42,8 +42,8 @@ struct UpdatedRow {
 
 /// Adds the merged facts. The rows are locked in id order before any is updated.
 ///
-/// GREATEST ignores NULL. If two check-ins share an instant, the greater exit status and source stay, as in `Facts::record`, so the
-/// order of recording does not matter.
+/// GREATEST ignores NULL. If two check-ins have the same time, the greater exit status and source
+/// stay, as in `Facts::record`, so that the order of recording does not matter.
 pub(crate) fn update_facts(
     connection: &mut PgConnection,
     merged: &[Merged],
@@ -122,7 +122,7 @@ pub(crate) fn update_facts(
         .collect())
 }
 
-/// `count` ids for rows of the history, ascending.
+/// `count` new ids for rows of the history, in ascending order.
 pub(crate) fn next_ids(connection: &mut PgConnection, count: usize) -> Result<Vec<i64>, StoreError> {
     let rows: Vec<NextId> =
         sql_query("SELECT nextval('checkins_id_seq') AS id FROM generate_series(1, $1) ORDER BY 1")

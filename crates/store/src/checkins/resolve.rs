@@ -1,4 +1,5 @@
-//! Finds the reservations that the arrivals of a batch name, and makes or changes those that arrivals bring along.
+//! Finds the reservations that the arrivals of a batch name, and creates or changes those that
+//! arrivals define.
 
 use std::collections::HashMap;
 
@@ -16,28 +17,31 @@ use crate::reserve::{ReservationRequest, reserve_with_alerters};
 use crate::schema::{ping_keys, reservations};
 use crate::{Actor, Reserved, StoreError};
 
-/// The advisory lock of batches that make reservations. The number is arbitrary; no other program may use it on this database.
+/// The advisory lock of batches that create reservations. The number is arbitrary; no other program
+/// may use it on this database.
 const LOCK: i64 = 0x1221_6b65_6570_6573;
 
-/// What a target turned out to be.
+/// The result of resolving a target.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Resolved {
     Known {
         id: i64,
         created: bool,
-        /// Its `alerters`, where the arrival brought its reservation along.
+        /// Its `alerters`, if the arrival carried a definition.
         alerters: Vec<AlerterName>,
     },
-    /// Its idempotency key was recorded before.
+    /// The arrival's idempotency key was recorded before.
     Recorded,
     Unknown,
     Refused(Invalid),
 }
 
-/// Resolves each target of the batch but those that are `known` to be recorded, making or changing the reservations that arrivals bring along.
+/// Resolves each target of the batch, and creates or changes the reservations that arrivals define.
+/// Arrivals that were recorded before (`known_before`) are not resolved.
 ///
-/// Batches that make reservations take turns, and what is there is locked in id order before anything is changed, so
-/// that batches which make and change the same reservations wait for each other and never deadlock.
+/// Batches that create reservations take turns. Existing reservations are locked in id order before
+/// any is changed. Thus batches that create and change the same reservations wait for each other
+/// and never deadlock.
 pub(crate) fn resolve(
     connection: &mut AnyConnection,
     batch: &[Arrival],
@@ -79,12 +83,13 @@ pub(crate) fn resolve(
     Ok(resolved)
 }
 
-/// A reservation that was there before.
+/// The result for a reservation that existed before.
 fn known(id: i64) -> Resolved {
     Resolved::Known { id, created: false, alerters: Vec::new() }
 }
 
-/// Has batches that make reservations take turns until they commit. SQLite has one writer, and this is it.
+/// Lets only one batch at a time create reservations, until it commits. On SQLite no lock is
+/// needed, because only one transaction writes at a time.
 fn one_at_a_time(connection: &mut AnyConnection) -> Result<(), StoreError> {
     if let AnyConnection::Postgres(connection) = connection {
         sql_query("SELECT pg_advisory_xact_lock($1)").bind::<BigInt, _>(LOCK).execute(connection)?;
@@ -113,7 +118,7 @@ fn define(
     let (reserved, alerters) = match target {
         Target::Names(app, component) => reserve_with_alerters(connection, app, component, wish, now)?,
         Target::Slug { ping_key, slug } if !has_nul(ping_key) && !has_nul(slug) => {
-            // An arrival before it in the batch may just have made it.
+            // An earlier arrival of the batch may just have created it.
             if let Some(found) = find_slugs(connection, &[(ping_key, slug)])?.remove(target) {
                 return Ok(found);
             }
@@ -124,7 +129,8 @@ fn define(
                 .optional()?;
             let Some(app) = app.map(AppName::trusted) else { return Ok(Resolved::Unknown) };
             let component = ComponentName::trusted(slug.clone());
-            // A component of exactly this name that has another slug is meant.
+            // If there is a component with exactly this name, it is meant although it has another
+            // slug.
             if let Some(row) = find(connection, &app, &component)? {
                 return Ok(known(row.id));
             }
@@ -146,7 +152,7 @@ fn define(
     })
 }
 
-/// The reservations of these targets; targets without one are left out.
+/// The reservations that the batch names. Targets without a reservation are left out.
 pub(super) fn find_all(
     connection: &mut AnyConnection,
     batch: &[Arrival],
@@ -156,7 +162,8 @@ pub(super) fn find_all(
         match &arrival.target {
             Target::Names(app, component) => names.push((app, component)),
             Target::Key(key) => keys.push(*key),
-            // No name has a NUL, and Postgres would refuse the whole batch for one.
+            // No reservation has a NUL in its slug, and for a NUL Postgres would refuse the whole
+            // batch.
             Target::Slug { ping_key, slug } if has_nul(ping_key) || has_nul(slug) => {}
             Target::Slug { ping_key, slug } => slugs.push((ping_key, slug)),
         }
@@ -192,8 +199,8 @@ pub(super) fn find_all(
     Ok(found)
 }
 
-/// The reservations with these slugs, in the apps of these ping keys. If no reservation has a slug, the one counts that had it before
-/// slugs were stored.
+/// The reservations with these slugs, in the apps of these ping keys. If no reservation has a slug,
+/// the one that had it before slugs were stored is found.
 fn find_slugs(
     connection: &mut AnyConnection,
     slugs: &[(&String, &String)],

@@ -1,4 +1,4 @@
-//! Writes a batch to SQLite: small statements that are prepared once, in one transaction.
+//! Writes a batch to SQLite in one transaction, by small statements that are prepared once.
 
 use diesel::dsl::max;
 use diesel::prelude::*;
@@ -42,7 +42,8 @@ struct UpdatedRow {
     previous_checkin_id: Option<i64>,
 }
 
-/// Adds the merged facts, as the statement for Postgres does. MAX of several values is NULL if one of them is, hence COALESCE.
+/// Adds the merged facts, as the statement for Postgres does. MAX with several arguments is NULL if
+/// one of them is, hence COALESCE.
 pub(crate) fn update_facts(
     connection: &mut SqliteConnection,
     merged: &[Merged],
@@ -103,7 +104,8 @@ pub(crate) fn update_facts(
     Ok(updated)
 }
 
-/// The id of the latest row of the history, or 0. The caller holds the write lock, so nobody else takes the next ids.
+/// The id of the latest row of the history, or 0. The caller holds the write lock, so that nobody
+/// else takes the next ids.
 pub(crate) fn latest_id(connection: &mut SqliteConnection) -> Result<i64, StoreError> {
     Ok(checkins::table.select(max(checkins::id)).first::<Option<i64>>(connection)?.unwrap_or_default())
 }

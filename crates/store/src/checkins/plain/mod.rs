@@ -1,9 +1,10 @@
-//! The short way for the most frequent check-in: a success without a definition, figures, a run id or a report of an agent, for a
-//! reservation that never had a start.
+//! The fast path for the most frequent check-in: a success without a definition, figures, a run id
+//! or a report of an agent, for a reservation that never had a start.
 //!
-//! The cache of lookup keys names the reservations. One prepared statement updates the facts of all that still have their lookup key,
-//! and adds the history. Check-ins that it does not return (their lookup key is gone, the reservation has runs, or two of the batch are
-//! for one reservation) were not written, and go the general way.
+//! The cache of lookup keys names the reservations. Prepared statements update the facts of those
+//! that still have their lookup key, and add the history. All other check-ins are not written and
+//! take the general path: those whose lookup key is gone, whose reservation has runs, or whose
+//! reservation has several check-ins in the batch.
 
 mod lookup_cache;
 mod postgres;
@@ -22,7 +23,7 @@ use crate::{StoreError, guard, lookup_keys};
 
 pub(crate) use lookup_cache::LookupCache;
 
-/// A check-in on the short way.
+/// A check-in on the fast path.
 struct Plain<'a> {
     id: i64,
     lookup_key: Uuid,
@@ -31,14 +32,14 @@ struct Plain<'a> {
     place: usize,
 }
 
-/// What was written.
+/// The result of one check-in that was written.
 struct Update {
     id: i64,
-    /// Whether a sweeper should look.
+    /// Whether the reservation is due for a sweep now.
     wake: bool,
 }
 
-/// The lookup key that the target names, where it names one.
+/// The lookup key of the target. `None` for a slug, which has none.
 fn lookup_key(target: &Target) -> Option<Uuid> {
     match target {
         Target::Names(app, component) => Some(lookup_keys::of_names(app, component)),
@@ -56,7 +57,7 @@ fn may_be_short(arrival: &Arrival) -> bool {
         && arrival.definition == Definition::None
 }
 
-/// Writes the arrivals of the batch that can go the short way, in one transaction.
+/// Writes the arrivals of the batch that can take the fast path, in one transaction.
 pub(super) fn record(
     file: Option<&Arc<DatabaseFile>>,
     connection: &mut AnyConnection,
@@ -76,8 +77,8 @@ pub(super) fn record(
             Some(Plain { id: id?, lookup_key, checkin: &batch[place].checkin, place })
         })
         .collect();
-    // In the order of their ids, so that two nodes' batches cannot deadlock. Several for the same reservation keep their
-    // order by going the general way together.
+    // Write in the order of the reservations' ids, so that two nodes' batches cannot deadlock.
+    // Several check-ins of one reservation take the general path together, which keeps their order.
     plain.sort_unstable_by_key(|plain| (plain.id, plain.place));
     remove_all_of_equals(&mut plain);
     plain.retain(|plain| may_be_short(&batch[plain.place]));
@@ -94,7 +95,8 @@ pub(super) fn record(
         AnyConnection::Sqlite(connection) => sqlite::write(connection, &plain),
         AnyConnection::Postgres(connection) => postgres::write(connection, &plain),
     };
-    // On Postgres the statement is a transaction of its own, unless the transaction has to begin with settings.
+    // On Postgres the statement is its own transaction, unless transactions have to begin with
+    // settings.
     let written = if alone { write(connection)? } else { write_on(file, connection, write)? };
     for Update { id, wake } in written {
         if let Ok(found) = plain.binary_search_by_key(&id, |plain| plain.id) {
@@ -108,7 +110,8 @@ pub(super) fn record(
     Ok(fast_path)
 }
 
-/// The reservations of the lookup keys, from the cache or looked up now; none for a lookup key without a reservation.
+/// The reservations of the lookup keys, from the cache or from the database. `None` for a lookup
+/// key without a reservation.
 fn find(
     connection: &mut AnyConnection,
     known: &Mutex<LookupCache>,
@@ -140,7 +143,7 @@ fn lock(known: &Mutex<LookupCache>) -> MutexGuard<'_, LookupCache> {
     known.lock()
 }
 
-/// Removes all check-ins of a reservation that has more than one of them.
+/// Removes the check-ins of reservations that have more than one of them.
 fn remove_all_of_equals(plain: &mut Vec<Plain<'_>>) {
     let mut last = None;
     let repeated: Vec<i64> = plain
@@ -152,8 +155,10 @@ fn remove_all_of_equals(plain: &mut Vec<Plain<'_>>) {
     }
 }
 
-/// What the update sets, in SQL of both databases; `new` is the check-in. CASE stands for GREATEST and LEAST, because SQLite has
-/// none that ignore NULL. In two parts: Postgres needs a COLLATE between them, or it compares texts by its locale.
+/// The SET clause of the update, in SQL for both databases; `new` is the check-in. CASE replaces
+/// GREATEST and LEAST, because SQLite has no equivalents that ignore NULL. The clause is in two
+/// parts because Postgres needs a COLLATE between them; without it, Postgres compares the texts by
+/// its locale.
 const SET: [&str; 2] = [
     "last_checkin_at = CASE WHEN new.at < s.last_checkin_at THEN s.last_checkin_at ELSE new.at END,
      last_source = CASE

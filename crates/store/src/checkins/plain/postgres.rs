@@ -1,4 +1,4 @@
-//! The short way on Postgres: arrays, and one statement that is a transaction of its own.
+//! The fast path on Postgres: one statement with arrays as arguments.
 
 use diesel::pg::{Pg, PgConnection};
 use diesel::prelude::*;
@@ -10,7 +10,7 @@ use super::{Plain, SET, Update};
 use crate::StoreError;
 use crate::rows::ms;
 
-/// The statement. Each field is one column of all check-ins.
+/// The statement that writes. Each field holds one column of all check-ins.
 struct Write<'a> {
     id: Vec<i64>,
     lookup_key: Vec<Uuid>,
@@ -83,7 +83,7 @@ pub(super) fn write(connection: &mut PgConnection, plain: &[Plain<'_>]) -> Resul
     Ok(rows.into_iter().map(|(id, wake)| Update { id, wake }).collect())
 }
 
-/// Finds the reservations of these lookup keys.
+/// The query for the reservations of these lookup keys.
 struct Find<'a>(&'a [Uuid]);
 
 impl QueryId for Find<'_> {

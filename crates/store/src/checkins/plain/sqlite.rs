@@ -1,4 +1,4 @@
-//! The short way on SQLite: small statements, each prepared once.
+//! The fast path on SQLite: small statements, each prepared once.
 
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
@@ -12,7 +12,7 @@ use crate::checkins::HistoryRow;
 use crate::checkins::sqlite::{add_history, latest_id};
 use crate::rows::ms;
 
-/// The update of one state.
+/// The statement that updates one state.
 struct Write<'a> {
     id: i64,
     at: i64,
@@ -55,7 +55,7 @@ impl QueryFragment<Sqlite> for Write<'_> {
     }
 }
 
-/// Inside the caller's transaction.
+/// Writes the check-ins in the caller's transaction.
 pub(super) fn write(
     connection: &mut SqliteConnection,
     plain: &[Plain<'_>],
@@ -88,7 +88,7 @@ pub(super) fn write(
     Ok(written)
 }
 
-/// Finds the reservation of a lookup key.
+/// The query for the reservation of a lookup key.
 struct Find<'a>(&'a [u8]);
 
 impl QueryId for Find<'_> {
