@@ -1,12 +1,14 @@
-//! A bound on every wait for Postgres, enforced by the client.
+//! Bounds every wait for Postgres, on the client's side.
 //!
-//! libpq waits for an answer without a limit, and a proxy that drops bytes or a stopped server can keep a connection open that will
-//! never answer. Therefore each connection has a [`Line`]: a second handle of its socket, and the time at which the current statement
-//! began. One thread checks all lines, and shuts down the socket of each whose statement has taken longer than its bound. libpq then
-//! returns an error at once, and the callers go on as after any lost connection.
+//! libpq waits for an answer without a limit. A proxy that drops bytes, or a stopped server, can
+//! keep a connection open that never answers. Therefore each connection has a [`Line`]: a second
+//! handle of its socket, and the time at which the current statement began. One thread checks all
+//! lines, and shuts down ("cuts") the socket of each line whose statement has taken longer than its
+//! bound. libpq then returns an error at once, and callers handle it like any lost connection.
 //!
-//! When one line is cut, the idle ones are cut with it: they have probably failed for the same reason, and each would cost a wait of
-//! its own. Cutting a healthy one costs no more than a new connection.
+//! When one line is cut, the idle ones are cut with it. They have probably failed for the same
+//! reason, and each would cost a wait of its own. Cutting a healthy one costs only a new
+//! connection.
 
 use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
 use std::sync::{Arc, OnceLock, Weak};
@@ -25,9 +27,10 @@ pub(crate) use bounds::{Bounds, IDLE_IN_TRANSACTION};
 
 /// How often the lines are checked.
 const TICK: Duration = Duration::from_millis(200);
-/// A check that comes this late shows that the whole process was stopped: answers may have arrived meanwhile that nobody could read.
+/// If a check is this late, the whole process was stopped. Answers may have arrived meanwhile that
+/// it could not read.
 const STOPPED: Duration = Duration::from_secs(2);
-/// How often the log says that connections were cut.
+/// How often the log reports that connections were cut.
 const SAY_EVERY: Duration = Duration::from_secs(60);
 /// Connects to Postgres. A statement on the connection that takes longer than `bound` fails.
 pub(crate) fn connect(url: &str, bound: Duration) -> Result<PgConnection, ConnectionError> {
@@ -45,36 +48,39 @@ pub(crate) fn connect(url: &str, bound: Duration) -> Result<PgConnection, Connec
     Ok(connection)
 }
 
-/// Changes the bound of the statements that follow; returns the one before, where there was one.
+/// Changes the bound of the statements that follow. Returns the previous bound, or `None` if the
+/// connection has no line.
 pub(crate) fn set_bound(connection: &mut PgConnection, bound: Duration) -> Option<Duration> {
     let Guard { line, .. } = connection.instrumentation().downcast_ref::<Guard>()?;
     Some(std::mem::replace(&mut line.state().bound, bound))
 }
 
-/// Has each transaction begin with these statements (see [`begins_with`]).
+/// Sets the statements with which each transaction of the connection has to begin (see
+/// [`begins_with`]).
 pub(crate) fn begin_with(connection: &mut PgConnection, statements: String) {
     if let Some(guard) = connection.instrumentation().downcast_mut::<Guard>() {
         guard.begin = Some(statements.into());
     }
 }
 
-/// The statements that each transaction of the connection has to begin with, where there are any.
+/// The statements with which each transaction of the connection has to begin, if there are any.
 pub(crate) fn begins_with(connection: &mut PgConnection) -> Option<Arc<str>> {
     connection.instrumentation().downcast_ref::<Guard>()?.begin.clone()
 }
 
-/// The second handle of a connection's socket. It goes with the connection, whose instrumentation holds it.
+/// The second handle of a connection's socket, and the state of its current statement. The
+/// connection's instrumentation holds it, so both are dropped together.
 struct Line {
-    /// None where it was not found.
+    /// `None` if the socket was not found.
     socket: Option<OwnedFd>,
     state: Mutex<State>,
 }
 
 struct State {
     bound: Duration,
-    /// When the current statement began; none between statements.
+    /// When the current statement began. `None` between statements.
     since: Option<Instant>,
-    /// Its socket was shut down.
+    /// Whether its socket was shut down.
     cut: bool,
 }
 
@@ -83,8 +89,9 @@ impl Line {
         self.state.lock()
     }
 
-    /// Cuts the line once, if `ripe` says so of its state. A line whose socket was not found cannot be cut. The state stays locked
-    /// meanwhile, so that no statement ends or begins.
+    /// Cuts the line if `ripe` returns true for its state, and it was not cut before. Returns
+    /// whether it was cut. A line whose socket was not found cannot be cut. The state stays locked,
+    /// so that no statement ends or begins meanwhile.
     fn cut_if(&self, ripe: impl FnOnce(&State) -> bool) -> bool {
         let Some(socket) = &self.socket else { return false };
         let mut state = self.state();
@@ -99,10 +106,10 @@ impl Line {
     }
 }
 
-/// What tells a line when statements begin and end.
+/// Diesel's hook that tells a line when statements begin and end.
 struct Guard {
     line: Arc<Line>,
-    /// What each transaction begins with.
+    /// The statements with which each transaction begins.
     begin: Option<Arc<str>>,
 }
 
@@ -122,7 +129,7 @@ fn lines() -> MutexGuard<'static, Vec<Weak<Line>>> {
     LINES.lock()
 }
 
-/// Starts the thread that looks at the lines, once for the process.
+/// Starts the thread that checks the lines, once for the process.
 fn start_watchdog() -> Result<(), ConnectionError> {
     static STARTED: OnceLock<Result<(), String>> = OnceLock::new();
     let started = STARTED.get_or_init(|| {
@@ -146,7 +153,7 @@ fn known() -> Vec<Arc<Line>> {
     lines.iter().filter_map(Weak::upgrade).collect()
 }
 
-/// Gives each statement under way its whole bound again.
+/// Restarts the bound of each statement that is under way.
 fn begin_anew() {
     for line in known() {
         let mut state = line.state();
@@ -154,7 +161,8 @@ fn begin_anew() {
     }
 }
 
-/// Cuts the lines that have waited too long, and then the idle ones. `said` is when the log last said so.
+/// Cuts the lines that have waited too long, and then the idle ones. `said` is when the log last
+/// reported that.
 fn look(said: &mut Option<Instant>) {
     connecting::look();
     let known = known();
@@ -176,29 +184,31 @@ fn look(said: &mut Option<Instant>) {
     }
 }
 
-/// Whether the socket leads to a Postgres on this machine by a file.
+/// Whether the socket is connected to a Postgres on this machine through a socket file.
 fn leads_to_postgres(socket: BorrowedFd<'_>) -> bool {
     let Ok(Some(peer)) = getpeername(socket) else { return false };
     SocketAddrUnix::try_from(peer)
         .is_ok_and(|peer| peer.path_bytes().is_some_and(|path| path.windows(9).any(|at| at == b".s.PGSQL.")))
 }
 
-/// The numbers of this process's open files.
+/// The file descriptors of this process.
 fn open_files() -> Vec<RawFd> {
     let Ok(entries) = std::fs::read_dir("/proc/self/fd") else { return Vec::new() };
     entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect()
 }
 
-/// Hands a file of this process to `look`.
+/// Calls `look` with the file descriptor `number` of this process.
 #[allow(unsafe_code, reason = "libpq does not hand out its socket, so it is looked for by its number")]
 fn with_file<T>(number: RawFd, look: impl FnOnce(BorrowedFd<'_>) -> T) -> T {
-    // SAFETY: The number was read from /proc/self/fd, so it is not -1. Another thread may have closed it since, or opened
-    // something else under it: then the system calls that `look` makes fail or tell of that other file, and touch no memory
-    // of ours. Whoever keeps a copy makes sure after the copying that it is what was looked for.
+    // SAFETY: The number was read from /proc/self/fd, so it is not -1. Another thread may have
+    // closed it since, or opened another file under the same number. Then the system calls in
+    // `look` fail or describe that other file, and touch no memory of this process. A caller that
+    // keeps a copy must check the copy.
     look(unsafe { BorrowedFd::borrow_raw(number) })
 }
 
-/// A second handle of the file if it is a socket that `wanted` takes, which is asked of the new handle.
+/// A second handle of the file descriptor, if `wanted` accepts it. The new handle is checked again,
+/// because the number may have been reused meanwhile.
 fn copy_if(number: RawFd, wanted: impl Fn(BorrowedFd<'_>) -> bool) -> Option<OwnedFd> {
     use std::os::fd::AsFd as _;
     if !with_file(number, &wanted) {
@@ -208,7 +218,8 @@ fn copy_if(number: RawFd, wanted: impl Fn(BorrowedFd<'_>) -> bool) -> Option<Own
     wanted(copy.as_fd()).then_some(copy)
 }
 
-/// The mark of a TCP connection: libpq sets what `tcp_user_timeout` of the address says, and each attempt has one of its own.
+/// Whether the socket has this mark. The mark of a TCP connection is its `tcp_user_timeout`, which
+/// libpq sets from the address, and which differs for each attempt.
 fn has_mark(socket: BorrowedFd<'_>, mark: u32) -> bool {
     sockopt::tcp_user_timeout(socket) == Ok(mark)
 }

@@ -1,8 +1,11 @@
-//! Reservations page by page.
+//! Lists reservations page by page.
 //!
-//! A page is found by its key, not by counting, so the millionth costs what the first does. First the keys of some reservations are
-//! read, in the order of the page, then their rows. What state a reservation is in, [`Assessed`] says: SQL takes out what it knows to
-//! be in another, the rest is loaded, and more keys are read until the page is full or enough were looked at.
+//! A page begins behind a key instead of at an offset, so that a late page costs as much as the
+//! first. The keys of some reservations are read first, in the order of the page, and then their
+//! rows. Only an evaluation ([`Assessed`]) can tell the state of a reservation. To list those in a
+//! given state, SQL excludes reservations that are certainly in another one, and the rest are
+//! loaded and evaluated. More keys are read until the page is full or [`MOST_LOOKED_AT`]
+//! reservations were examined.
 
 mod keys;
 
@@ -25,31 +28,32 @@ use crate::{LeftOut, Store, StoreError, reads};
 pub use keys::{Filter, ListCursor};
 use keys::{Key, keys, readable_keys};
 
-/// The most reservations that are looked at for one page of those in a state.
+/// The most reservations that are examined for one page, if it lists only those in a given state.
 pub const MOST_LOOKED_AT: i64 = 10_000;
 /// A page of reservations.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Page {
     /// The reservations, in order.
     pub listed: Vec<Assessed>,
-    /// Where to go on; none at the end.
+    /// Where the list continues. `None` at the end.
     pub next: Option<ListCursor>,
-    /// How many were looked at, where that ended the page before it was full.
+    /// How many reservations were examined, if [`MOST_LOOKED_AT`] ended the page before it was
+    /// full.
     pub looked_at: Option<i64>,
 }
 
 /// A step of a walk through all reservations.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Walked {
-    /// The reservations that it came by; rows that cannot be read are logged and left out.
+    /// The reservations of this step, by id. Rows that cannot be read are logged and left out.
     pub listed: Vec<Assessed>,
-    /// Where to go on; none at the end.
+    /// Where the list continues. `None` at the end.
     pub next: Option<i64>,
 }
 
 impl Store {
-    /// Up to `limit` reservations behind `cursor`, and the place of the next page where there is one. Rows that cannot be read are logged
-    /// and left out.
+    /// Up to `limit` reservations behind `cursor`, and where the next page begins. Rows that cannot
+    /// be read are logged and left out.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -60,11 +64,14 @@ impl Store {
         limit: i64,
         now: Time,
     ) -> Result<Page, StoreError> {
-        // What changes its half meanwhile would be in both, or in neither.
+        // One snapshot for all queries: the order "worst first" lists the reservations with an open
+        // alert, and then the others. A reservation that changed sides in between would be listed
+        // twice or not at all.
         at_one_time(&mut *self.get()?, |connection| page(connection, filter, cursor, limit, now))
     }
 
-    /// Up to `limit` reservations with numbers behind `after`, by number: for a walk through all of them.
+    /// Up to `limit` reservations with ids greater than `after`, by id, for a walk through all
+    /// reservations.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -80,7 +87,7 @@ impl Store {
         let (ids, rows) = match together.map_err(StoreError::from) {
             Ok(rows) => (rows.iter().map(|(row, _)| row.id).collect::<Vec<i64>>(), rows),
             Err(error) if error.is_unavailable() => return Err(error),
-            // One of them cannot be read: the others are.
+            // At least one of the rows cannot be read. Read the others.
             Err(_) => {
                 let ids: Vec<i64> = states::table
                     .filter(states::reservation_id.gt(after))
@@ -98,10 +105,11 @@ impl Store {
         Ok(Walked { listed, next })
     }
 
-    /// The reservation of this number; none where there is none.
+    /// The reservation with this id, if there is one.
     ///
     /// # Errors
-    /// The database's, and [`StoreError::Unreadable`] where it is there and cannot be read.
+    /// [`StoreError::Unreadable`] if the reservation exists but cannot be read. Another
+    /// `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn listed(&self, id: i64, now: Time) -> Result<Option<Assessed>, StoreError> {
         let (connection, mut left_out) = (&mut *self.get()?, LeftOut::default());
         let rows = read_in_order(connection, &[id], &mut left_out)?;
@@ -160,7 +168,8 @@ fn page(
     Ok(Page { listed, looked_at: cursor.is_some().then_some(looked_at), next: cursor })
 }
 
-/// The reservations of these keys that fit, in their order, each with the place behind it.
+/// The reservations of these keys that match the filter, in the order of the keys. Each comes with
+/// the cursor behind it.
 fn rows_of(
     connection: &mut AnyConnection,
     filter: &Filter,
@@ -176,7 +185,8 @@ fn rows_of(
         .select((ReservationRow::as_select(), StateRow::as_select()))
         .into_boxed();
     if matches!(filter.state, Some(State::Late | State::Overdue | State::Held | State::Unobserved)) {
-        // Expected by now, as far as arithmetic says; a run over its limit may be held before that.
+        // In these states a check-in is due already, or a run is over its limit. Exclude
+        // reservations without a run limit whose period has not passed since their latest check-in.
         let period_ms = period_ms(connection);
         let by_now = |from: &str| format!("COALESCE({from}, 0) + {period_ms} <= ");
         query = query.filter(
@@ -210,8 +220,8 @@ fn rows_of(
         .collect())
 }
 
-/// The period of a schedule that has one, ms, in SQL; NULL for any other. [`Schedule::notation_as_written`]
-/// has its forms.
+/// SQL for the period of a schedule, in milliseconds. It is NULL for a schedule without a fixed
+/// period. [`Schedule::notation_as_written`] defines the forms.
 ///
 /// [`Schedule::notation_as_written`]: innkeeper_core::schedule::Schedule::notation_as_written
 fn period_ms(connection: &AnyConnection) -> String {
@@ -227,7 +237,7 @@ fn period_ms(connection: &AnyConnection) -> String {
     format!("(CASE reservations.schedule{} END)", units.map(form).concat())
 }
 
-/// The rows of these reservations that can be read, by number.
+/// The rows of these reservations that can be read, by id.
 fn read_in_order(
     connection: &mut AnyConnection,
     ids: &[i64],

@@ -1,6 +1,8 @@
-//! Second factors: which ones a user has, codes that are taken once, and recovery codes.
+//! Second factors: which ones a user has, codes of authenticator apps, each of which is accepted
+//! once, and recovery codes.
 //!
-//! Codes are computed elsewhere: what comes in is when the step of a right one began, and the hashes of recovery codes.
+//! Codes are computed elsewhere. The store gets the beginning of the time step of a right code, and
+//! the hashes of recovery codes.
 
 use std::collections::HashMap;
 
@@ -19,24 +21,25 @@ use crate::rows::ms;
 use crate::schema::{passkeys, recovery_codes, totp, totp_setups, users};
 use crate::{ActingStore, Store, StoreError};
 
-/// A step of a code that began later than another by more than this was no neighbour of it.
+/// If the time step of the last accepted code begins this much later than that of a new code, the
+/// clock was ahead when the last one was accepted.
 const AHEAD: TimeDelta = TimeDelta::minutes(2);
-/// Within this a first code is given for a secret that was shown.
+/// How long the first code of a new authenticator app is waited for.
 pub const SET_UP_WITHIN: TimeDelta = TimeDelta::minutes(15);
 
-/// What became of an authenticator app that is set up.
+/// The result of setting up an authenticator app.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AppAdded {
-    /// It counts, and is the user's first second factor: the recovery codes are in force.
+    /// It was added and is the user's first second factor. The new recovery codes are valid.
     First,
-    /// It counts, beside passkeys: the recovery codes of before go on.
+    /// It was added beside passkeys. The earlier recovery codes stay valid.
     Another,
-    /// Its secret is not waited for any more.
+    /// It was not added: the set-up has expired, or the user has an app already.
     TooLate,
 }
 
 impl Store {
-    /// Which a user has.
+    /// The second factors of a user.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -44,7 +47,7 @@ impl Store {
         factors_of(&mut *self.get()?, user_id)
     }
 
-    /// Which each user has, by their numbers; who has none is not in it.
+    /// The second factors of each user, by the user's id. Users without one are left out.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -64,7 +67,8 @@ impl Store {
         Ok(all)
     }
 
-    /// Keeps the secret that a session is shown until a first code comes. What another session was shown is gone.
+    /// Stores the secret that a session shows until the first code is entered. It replaces a secret
+    /// that another session of the user shows.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -90,7 +94,7 @@ impl Store {
         })
     }
 
-    /// The secret that this session is shown, while a first code is waited for.
+    /// The secret that this session shows, while the first code is waited for.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -104,7 +108,7 @@ impl Store {
             .optional()?)
     }
 
-    /// The secret of the user's authenticator app.
+    /// The secret of the user's authenticator app, if they have one.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -116,9 +120,10 @@ impl Store {
             .optional()?)
     }
 
-    /// Takes the right code of the step that began at `began`, of this secret. False when one of that step or a later
-    /// was taken: of two at once one is taken. One of a step that is minutes later was taken by a clock that was ahead, and
-    /// keeps nobody out.
+    /// Accepts a right code for this secret; `began` is the beginning of its time step. Returns
+    /// false if a code of this step or a later one was accepted before. Of two requests with the
+    /// same code, one succeeds. A step that is minutes later was recorded while the clock was
+    /// ahead, and is ignored.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -133,8 +138,10 @@ impl Store {
 }
 
 impl ActingStore {
-    /// A first code was right, of the step that began at `began`: the secret counts from now on. With a first second factor
-    /// come these recovery codes; who has passkeys has theirs. The user's other sessions end, since they came in without.
+    /// Adds an authenticator app after its first code was right; `began` is the beginning of the
+    /// code's time step. If it is the user's first second factor, `codes` (hashes) become their
+    /// recovery codes. Otherwise the earlier ones stay valid. The user's other sessions end,
+    /// because they began without this factor.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -154,12 +161,13 @@ impl ActingStore {
                 .filter(totp_setups::session.eq(session))
                 .filter(totp_setups::secret.eq(secret))
                 .filter(totp_setups::created_at.gt(ms(now - SET_UP_WITHIN)));
-            // One app is not replaced by another: the first must be removed, which asks for more.
+            // An app is not replaced by another. The first must be removed before, which needs a
+            // stronger check.
             let factors = factors_of(connection, user.id)?;
             if factors.app {
                 return Ok(AppAdded::TooLate);
             }
-            // Whoever deletes it has finished it.
+            // The transaction that deletes the set-up has finished it.
             if diesel::delete(shown).execute(connection)? == 0 {
                 return Ok(AppAdded::TooLate);
             }
@@ -181,7 +189,8 @@ impl ActingStore {
         })
     }
 
-    /// Uses a recovery code (as its hash). False when it is none of the user's, or was used.
+    /// Uses the recovery code with this hash. Returns false if the user has no such code, or has
+    /// used it.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -203,8 +212,8 @@ impl ActingStore {
         })
     }
 
-    /// Gives a user other recovery codes (as their hashes); those of before are gone. False when there is no second factor
-    /// any more for which they could stand in.
+    /// Replaces the recovery codes of a user by `codes` (hashes). Returns false if the user has no
+    /// second factor.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -220,8 +229,9 @@ impl ActingStore {
         })
     }
 
-    /// Removes a user's authenticator app, at their own wish; without a passkey the recovery codes go, too. Their sessions
-    /// end but this one. False when they have none.
+    /// Removes a user's authenticator app at their own request, and their recovery codes if they
+    /// have no passkey. Their other sessions end; `session` does not. Returns false if they have no
+    /// app.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -239,8 +249,9 @@ impl ActingStore {
         })
     }
 
-    /// Removes every second factor of a user. Their sessions end but the one that they do it from, where they do it
-    /// themselves. False when there is no such user, or nothing to remove.
+    /// Removes every second factor of a user, and ends their sessions. If the user does it,
+    /// `from_session` is the session of the request, which does not end. Returns false if there is
+    /// no such user, or nothing to remove.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -265,7 +276,8 @@ impl ActingStore {
         })
     }
 
-    /// Says whether a user must have one, whatever is asked of everybody. False when there is no such user.
+    /// Sets whether this user must have a second factor, even if not all users must. Returns false
+    /// if there is no such user.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.

@@ -1,6 +1,7 @@
-//! Users who come by OpenID Connect: whom a provider means, and logins that have been begun.
+//! Users who log in by OpenID Connect: which user a provider's subject stands for, and logins that
+//! have begun.
 //!
-//! What was drawn at random comes in as its hash: the store never sees a secret.
+//! Secrets are passed as hashes: the store never sees them.
 
 use std::sync::Arc;
 
@@ -18,62 +19,68 @@ use crate::rows::ms;
 use crate::schema::{identities, invitations, openid_logins, users};
 use crate::{ActingStore, Actor, Store, StoreError};
 
-/// A login must end this soon after its beginning.
+/// A login must be completed within this time.
 pub(crate) const LOGINS_HOLD: TimeDelta = TimeDelta::minutes(10);
-/// So many may be under way from one network, and in all. Beyond, the oldest are forgotten.
+/// The most logins that may be under way from one network, and in total. If there are more, the
+/// oldest are removed.
 const MOST_OF_A_NETWORK: i64 = 100;
 const MOST_LOGINS: i64 = 20_000;
 
-/// Somebody of whom a provider says who they are.
+/// A person whose identity a provider confirms.
 #[derive(Debug, Clone, Copy)]
 pub struct Newcomer<'a> {
-    /// Which provider.
+    /// The provider.
     pub issuer: &'a str,
-    /// Its own name for them, which never changes.
+    /// The provider's identifier for the person, which never changes.
     pub subject: &'a str,
-    /// What they are to be called, where they come for the first time; none where no name can be taken.
+    /// Their user name if they log in for the first time. `None` if the provider sent no usable
+    /// name.
     pub name: Option<&'a str>,
-    /// What they may do; none where they may not come in.
+    /// Their role. `None` if they may not log in.
     pub role: Option<UserRole>,
-    /// Whether the provider said nothing of it, so that nobody's role is taken from them.
+    /// Whether the provider said nothing about roles. Then `role` does not replace another role of
+    /// an existing user.
     pub role_unsaid: bool,
-    /// Whether that is so each time, and not the first time alone.
+    /// Whether `role` counts at each login, and not only at the first.
     pub role_follows: bool,
-    /// Whether somebody who is called like a user that there is, is that user.
+    /// Whether a person who logs in for the first time with the name of an existing user is taken
+    /// for that user.
     pub trust_names: bool,
     /// The client's address.
     pub source: &'a str,
 }
 
 impl Newcomer<'_> {
-    /// Whether this role is not theirs to have instead of the user's own: the provider said nothing of it.
+    /// Whether `role` must not replace the user's own role, because the provider said nothing about
+    /// roles.
     fn keeps_from(&self, user: &User, role: UserRole) -> bool {
         self.role_unsaid && self.role_follows && user.role != role
     }
 }
 
-/// What came of them.
+/// The result of a login at a provider.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Arrived {
-    /// They are this user, who may come in.
+    /// The person is this user, who may log in.
     In(User),
-    /// They are this user, who has yet to be confirmed.
+    /// The person is this user, who has yet to be confirmed.
     Unconfirmed(User),
-    /// They have no role; those who had one, have none any more, and neither session nor password.
+    /// The person has no role, and may not log in. If they are a user, their sessions have ended,
+    /// their password has been removed, and they are a viewer.
     NoRole,
-    /// The provider said nothing of their role, and they have another than those of whom it says nothing.
+    /// The provider said nothing about roles, and the user has another role than the default.
     RoleUnsaid,
-    /// They come for the first time, and have no name.
+    /// The person logs in for the first time, and the provider sent no usable name.
     Nameless,
-    /// They come for the first time, and another user has their name.
+    /// The person logs in for the first time, and another user has their name.
     NameTaken,
-    /// The same, and this provider means that user by another subject.
+    /// As [`Self::NameTaken`], and the user with that name has another subject at this provider.
     AnotherSubject,
 }
 
 impl Store {
-    /// The same store, where users can log in at this provider: an admin who can do so is one that there is
-    /// ([`Store::has_admin`]).
+    /// The same store, for users who can log in at this provider. [`Store::has_admin`] then counts
+    /// admins who can do so.
     #[must_use]
     pub fn with_logins_at(&self, issuer: Option<&str>) -> Self {
         let mut store = self.clone();
@@ -81,8 +88,8 @@ impl Store {
         store
     }
 
-    /// The user whom a provider means: makes them when they come for the first time, and gives them the role that they
-    /// have now. One whose role changes has no session any more.
+    /// Finds the user for a person who has logged in at a provider. Creates the user at the first
+    /// login, and updates their role at later ones. If the role changes, the user's sessions end.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -100,13 +107,15 @@ impl Store {
         })
     }
 
-    /// What a login changes is its user's own deed in the audit log: it vouches for nobody who is doubted
-    /// ([`innkeeper_core::open_past`]). `name` is what they are called here, whatever the provider says.
+    /// A store that acts as the user `name`: the audit log names the user themselves for what their
+    /// login changes. Such an entry does not confirm anybody who has yet to be confirmed
+    /// ([`innkeeper_core::open_past`]). `name` is the user's name here, which may differ from the
+    /// one at the provider.
     fn by(&self, name: &str, newcomer: &Newcomer<'_>) -> ActingStore {
         self.acting_as(Actor::user(name, newcomer.source))
     }
 
-    /// The first time.
+    /// Handles the first login of a person: creates a user, or links them to an existing one.
     fn welcome(
         &self,
         connection: &mut AnyConnection,
@@ -127,7 +136,7 @@ impl Store {
                 )?;
                 return Ok(Arrived::In(user));
             }
-            // Another request made them under another name.
+            // Another request has linked this subject to a user with another name in between.
             diesel::delete(users::table.filter(users::id.eq(user.id))).execute(connection)?;
         }
         let row: Option<UserRow> = users::table
@@ -137,10 +146,10 @@ impl Store {
             .optional()?;
         let called_so = row.map(UserRow::user).transpose()?;
         if let Some(user) = &called_so {
-            // Two who are called so come one after the other.
+            // Two persons with this name must not be linked to the user at the same time.
             lock_user(connection, user.id)?;
         }
-        // Made by another request in between.
+        // Another request may have linked the person in between.
         if let Some(user) = find(connection, newcomer)? {
             return self.by(&user.name, newcomer).follow(connection, newcomer, user, role, now);
         }
@@ -166,7 +175,7 @@ impl Store {
         own.follow(connection, newcomer, user, role, now)
     }
 
-    /// Which users come by OpenID Connect, by their numbers.
+    /// The ids of the users who log in by OpenID Connect.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -174,7 +183,8 @@ impl Store {
         Ok(identities::table.select(identities::user_id).distinct().load(&mut *self.get()?)?)
     }
 
-    /// Remembers that a login was begun, by the hash of what must come back.
+    /// Stores that a login has begun. `login` is the hash of the secret that the browser must bring
+    /// back, `network` is the client's, and `next` is the page to show afterwards.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -199,7 +209,7 @@ impl Store {
             Ok(())
         })?;
         let connection = &mut *self.get()?;
-        // Those that somebody ends just now are not the oldest.
+        // Skip logins that are being completed: their rows are locked.
         let skip = match connection {
             AnyConnection::Postgres(_) => "FOR UPDATE SKIP LOCKED",
             AnyConnection::Sqlite(_) => "",
@@ -227,7 +237,8 @@ impl Store {
         Ok(())
     }
 
-    /// Where the login with this hash goes on, which ends with that: it is had once, and in time.
+    /// Ends the login with this hash, and returns the page to show afterwards. `None` if there is
+    /// no such login, if another request has ended it, or if it has expired.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -237,7 +248,7 @@ impl Store {
             let found: Option<(String, i64)> =
                 row.select((openid_logins::next, openid_logins::began_at)).first(connection).optional()?;
             let Some((next, began_at)) = found else { return Ok(None) };
-            // Whoever deletes it has it.
+            // The transaction that deletes the row gets the result.
             let ended = diesel::delete(row).execute(connection)?;
             Ok(Some(next).filter(|_| ended == 1 && began_at > ms(now - LOGINS_HOLD)))
         })
@@ -245,7 +256,7 @@ impl Store {
 }
 
 impl ActingStore {
-    /// Another time: the role may have changed.
+    /// Handles a later login of a user, whose role may have changed.
     fn follow(
         &self,
         connection: &mut AnyConnection,
@@ -270,7 +281,9 @@ impl ActingStore {
         Ok(Arrived::In(User { role, ..user }))
     }
 
-    /// Their sessions end, their tokens do no more than read, and no password lets them in beside the provider.
+    /// Takes the role from a user to whom the provider gives none. Their sessions end, their
+    /// password and links are removed, and they become a viewer, so that their tokens can only
+    /// read.
     fn lose_role(&self, connection: &mut AnyConnection, user: &User, now: Time) -> Result<(), StoreError> {
         lock_user(connection, user.id)?;
         let ended = end_sessions(connection, user.id)?;
@@ -309,7 +322,7 @@ fn find(connection: &mut AnyConnection, newcomer: &Newcomer<'_>) -> Result<Optio
     }
 }
 
-/// Whether the provider means somebody else by this user already.
+/// Whether the user has a subject at this provider already.
 fn is_another(connection: &mut AnyConnection, issuer: &str, user: &User) -> Result<bool, StoreError> {
     let others: i64 = identities::table
         .filter(identities::user_id.eq(user.id))
@@ -319,7 +332,8 @@ fn is_another(connection: &mut AnyConnection, issuer: &str, user: &User) -> Resu
     Ok(others > 0)
 }
 
-/// False where somebody is known by this subject already.
+/// Links the provider's subject to the user. Returns false if the subject belongs to a user
+/// already.
 fn identify(
     connection: &mut AnyConnection,
     newcomer: &Newcomer<'_>,

@@ -1,8 +1,9 @@
-//! Accounts: users, how they log in, and what keeps them logged in.
+//! Accounts: users, their logins, and their sessions.
 //!
-//! `users.rs` has users and the links by which they choose a password, `identities.rs` logins at an OpenID provider, `factors.rs` and
-//! `passkeys.rs` second factors, `pending_logins.rs` logins that wait for one, `sessions.rs` sessions. All of them stand on `rows.rs`
-//! (the rows of users and factors) and `ending.rs` (what ends when a user or a password does).
+//! `users.rs` has users and the links by which they choose a password, `identities.rs` logins at an
+//! OpenID provider, `factors.rs` and `passkeys.rs` second factors, `pending_logins.rs` logins that
+//! wait for a second factor, and `sessions.rs` sessions. All of them use `rows.rs` (the rows of
+//! users and factors) and `ending.rs` (which ends sessions, pending logins and factors).
 
 pub(crate) mod ending;
 mod factors;

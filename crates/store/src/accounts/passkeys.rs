@@ -1,6 +1,6 @@
-//! Passkeys, and the ceremonies in which they are made and used.
+//! Passkeys, and the WebAuthn ceremonies in which they are registered and used.
 //!
-//! What a credential and a ceremony's state say is for whoever knows WebAuthn; here they are text.
+//! The store keeps credentials and the states of ceremonies as text, and does not interpret them.
 
 use chrono::TimeDelta;
 use diesel::prelude::*;
@@ -18,19 +18,20 @@ use crate::{ActingStore, Store, StoreError};
 
 /// The most passkeys of one user.
 pub const MOST_PASSKEYS: usize = 20;
-/// How long a browser may take: five minutes, which it is told, and a little for the way.
+/// How long a ceremony may take. The browser is told five minutes; the rest allows for the
+/// transmission.
 pub(crate) const CEREMONY_HOLDS: TimeDelta = TimeDelta::seconds(330);
 
 /// A passkey of a user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Passkey {
-    /// Its number.
+    /// Its id.
     pub id: i64,
-    /// What its authenticator calls it, in base64url.
+    /// The credential id that its authenticator has chosen, in base64url.
     pub credential_id: String,
-    /// JSON: its public key, and what is known of its authenticator.
+    /// JSON with its public key and what is known about its authenticator.
     pub credential: String,
-    /// What its user calls it.
+    /// The name that its user has chosen.
     pub name: String,
     /// When it was added.
     pub created_at: Time,
@@ -41,29 +42,29 @@ pub struct Passkey {
 /// A passkey that is to be added.
 #[derive(Debug, Clone, Copy)]
 pub struct NewPasskey<'a> {
-    /// What its authenticator calls it, in base64url.
+    /// The credential id that its authenticator has chosen, in base64url.
     pub credential_id: &'a str,
-    /// JSON: its public key, and what is known of its authenticator.
+    /// JSON with its public key and what is known about its authenticator.
     pub credential: &'a str,
-    /// What its user calls it.
+    /// The name that its user has chosen.
     pub name: &'a str,
-    /// The session (as its hash) in which its user adds it.
+    /// The hash of the session in which its user adds it.
     pub session: &'a str,
-    /// Recovery codes (as their hashes), for a first second factor.
+    /// The hashes of new recovery codes. They are used if this is the first second factor.
     pub recovery_codes: &'a [String],
 }
 
-/// What became of a passkey that was to be added.
+/// The result of adding a passkey.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PasskeyAdded {
-    /// It is there, and is the user's first second factor: the recovery codes are in force, and the other sessions, which
-    /// came in without, have ended.
+    /// It was added and is the user's first second factor. The new recovery codes are valid. The
+    /// user's other sessions have ended, because they began without a second factor.
     First,
-    /// It is there beside others.
+    /// It was added beside other second factors.
     Another,
-    /// It is somebody's already.
+    /// It was not added, because it is registered already.
     Taken,
-    /// Its user has [`MOST_PASSKEYS`] already.
+    /// It was not added, because the user has [`MOST_PASSKEYS`] already.
     TooMany,
 }
 
@@ -71,9 +72,9 @@ pub enum PasskeyAdded {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr)]
 #[strum(serialize_all = "lowercase")]
 pub enum CeremonyKind {
-    /// A passkey is added.
+    /// A passkey is registered.
     Register,
-    /// One signs, so that its user comes in, or changes their account.
+    /// A passkey signs, so that its user can log in or change their account.
     Authenticate,
 }
 
@@ -97,8 +98,10 @@ impl Store {
         Ok(rows.into_iter().map(PasskeyRow::passkey).collect())
     }
 
-    /// A passkey has signed: keeps what is known of it now, and how often it has signed, as it says. False, and nothing
-    /// is kept, when it has signed that often before (there are two of it), or is no passkey of this user any more.
+    /// Records that a passkey has signed: stores its new `credential` and `sign_count`, the
+    /// authenticator's count of signatures. Returns false, and stores nothing, if the count has not
+    /// grown (the passkey may have been cloned), or if the user does not have this passkey any
+    /// more.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -112,7 +115,7 @@ impl Store {
     ) -> Result<bool, StoreError> {
         let sign_count = i64::from(sign_count);
         self.write(|connection| {
-            // Zero: its authenticator does not count.
+            // An authenticator that does not count always reports zero.
             let counts_on = passkeys::sign_count
                 .lt(sign_count)
                 .or(passkeys::sign_count.eq(0).and(passkeys::sign_count.eq(sign_count)));
@@ -132,9 +135,10 @@ impl Store {
         })
     }
 
-    /// Begins a ceremony of the session, or the pending login, with this hash. It takes the place of an earlier one of
-    /// the same kind. Those of sessions and logins that are over go: so a user has at most one of each kind for each of
-    /// theirs, and nobody gives up another one's.
+    /// Begins a ceremony of the session or pending login with this hash. It replaces an earlier
+    /// ceremony of the same kind. Ceremonies of the user's sessions and logins that have ended are
+    /// removed. Thus a session or pending login has at most one ceremony of each kind, and none can
+    /// end the ceremony of another.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -173,7 +177,8 @@ impl Store {
         })
     }
 
-    /// The state of a ceremony that is under way, for whoever asks first: it ends by that.
+    /// Ends a ceremony, and returns its state. `None` if there is none, if another request has
+    /// ended it, or if it has expired.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -200,7 +205,7 @@ impl Store {
 }
 
 impl ActingStore {
-    /// Adds a passkey of a user.
+    /// Adds a passkey to a user.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -240,7 +245,7 @@ impl ActingStore {
         })
     }
 
-    /// Gives a passkey of a user another name. False when there is none of this number.
+    /// Renames a passkey of a user. Returns false if they have no passkey with this id.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -258,8 +263,9 @@ impl ActingStore {
         })
     }
 
-    /// Removes a passkey of a user; without another second factor the recovery codes go, too. Their sessions end but this
-    /// one: somebody may have come in by it. False when there is none of this number.
+    /// Removes a passkey of a user, and their recovery codes if they have no other second factor.
+    /// Their other sessions end, because somebody may have logged in with the passkey; `session`
+    /// does not. Returns false if they have no passkey with this id.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -276,7 +282,7 @@ impl ActingStore {
     }
 }
 
-/// Removes the ceremonies that began before this time.
+/// Removes the ceremonies that began before this time (UTC milliseconds).
 pub(crate) fn forget_ceremonies(connection: &mut AnyConnection, before: i64) -> Result<(), StoreError> {
     diesel::delete(ceremonies::table.filter(ceremonies::began_at.lt(before))).execute(connection)?;
     Ok(())

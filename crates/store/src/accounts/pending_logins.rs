@@ -1,4 +1,5 @@
-//! Logins whose password was right, and that wait for the second factor. One is known by the hash of its secret.
+//! Pending logins: the password was right, and the second factor is missing. A pending login is
+//! identified by the hash of its secret.
 
 use chrono::TimeDelta;
 use diesel::prelude::*;
@@ -12,16 +13,17 @@ use crate::rows::ms;
 use crate::schema::{pending_logins, users};
 use crate::{ActingStore, Store, StoreError};
 
-/// How long one waits.
+/// How long a pending login is valid.
 pub const PENDING_FOR: TimeDelta = TimeDelta::minutes(5);
-/// So often a factor is shown for it.
+/// How often a second factor can be tried for one pending login.
 const MOST_TRIES: i64 = 5;
-/// So many of one user wait. Beyond, those go of which most come from one network, and the oldest of them first: whoever
-/// has the password and not the factor pushes out their own.
+/// The most pending logins of one user. If there are more, the oldest ones of the network that has
+/// the most are removed. Thus somebody who knows the password but lacks the factor removes only
+/// their own.
 const MOST_OF_ONE_USER: i64 = 50;
 
 impl Store {
-    /// Whose login it is, while it waits.
+    /// The user of a pending login, while it is valid.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -29,7 +31,7 @@ impl Store {
         waiting(&mut *self.get()?, login, MOST_TRIES, now)
     }
 
-    /// The same, and counts a try. None when there were too many.
+    /// As [`Self::pending_login`], and counts a try. `None` if there were too many tries.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -44,15 +46,16 @@ impl Store {
             if tried == 0 {
                 return Ok(None);
             }
-            // The last try is one, too.
+            // This try is counted already, and the last one is allowed.
             waiting(connection, login, MOST_TRIES + 1, now)
         })
     }
 }
 
 impl ActingStore {
-    /// Keeps one, known by the hash of its secret, of whoever has shown the password with the hash `password` from this
-    /// network. False, and nothing is kept, when it was changed meanwhile.
+    /// Stores a pending login with the hash `login`, of somebody who has entered the password with
+    /// the hash `password` from this network. Returns false, and stores nothing, if the password
+    /// has been changed meanwhile.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.

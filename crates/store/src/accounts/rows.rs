@@ -1,4 +1,4 @@
-//! The rows of users and of their second factors, which all other files of accounts read and change.
+//! The rows of users and of their second factors, for all other files about accounts.
 
 use diesel::prelude::*;
 use innkeeper_core::Time;
@@ -12,20 +12,20 @@ use crate::schema::{passkeys, recovery_codes, totp, users};
 /// A user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct User {
-    /// Its number.
+    /// Their id.
     pub id: i64,
-    /// The name, as it is typed.
+    /// The name by which they log in.
     pub name: String,
     /// What they may do.
     pub role: UserRole,
     /// Whether a password was chosen.
     pub has_password: bool,
-    /// When it was made.
+    /// When the user was created.
     pub created_at: Time,
-    /// Whether an admin or the machine itself let them in: not those whom anybody made while the instance was open, until
-    /// an admin confirms them.
+    /// Whether the user may log in. It is false for a user who was created while anybody could use
+    /// Innkeeper without a login, until an admin confirms them.
     pub confirmed: bool,
-    /// Whether an admin wants them to have a second factor, whatever is asked of everybody.
+    /// Whether this user must have a second factor, even if not all users must.
     pub second_factor_required: bool,
 }
 
@@ -35,7 +35,7 @@ pub(crate) fn find_user(connection: &mut AnyConnection, id: i64) -> Result<Optio
     row.map(UserRow::user).transpose()
 }
 
-/// Inserts a user; none when the name is taken, looks like another user's, or can be no new one's.
+/// Inserts a user. `None` if the name is taken, looks like another user's, or is not allowed.
 pub(crate) fn insert_user(
     connection: &mut AnyConnection,
     name: &str,
@@ -66,8 +66,9 @@ pub(crate) fn insert_user(
     row.user().map(Some)
 }
 
-/// Has whatever looks at how this user logs in, and then writes, do so one after the other, until the end of this
-/// transaction. It comes before anything that is looked at. SQLite has one writer in any case.
+/// Locks the user until the end of the transaction. Every transaction that reads how a user logs
+/// in, and then writes, must call this before it reads. On SQLite no lock is needed, because only
+/// one transaction writes at a time.
 pub(crate) fn lock_user(connection: &mut AnyConnection, user_id: i64) -> Result<(), StoreError> {
     if let AnyConnection::Postgres(connection) = connection {
         diesel::sql_query("SELECT id FROM users WHERE id = $1 FOR UPDATE")
@@ -77,7 +78,7 @@ pub(crate) fn lock_user(connection: &mut AnyConnection, user_id: i64) -> Result<
     Ok(())
 }
 
-/// Whether this is the hash of the user's password still.
+/// Whether `hash` is still the hash of the user's password.
 pub(crate) fn has_password(
     connection: &mut AnyConnection,
     user_id: i64,
@@ -119,25 +120,25 @@ impl UserRow {
     }
 }
 
-/// The second factors of a user. This is the one place that says which there are.
+/// The second factors of a user. This is the only definition of which kinds there are.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Factors {
-    /// An authenticator app.
+    /// Whether they have an authenticator app.
     pub app: bool,
-    /// How many passkeys.
+    /// How many passkeys they have.
     pub passkeys: usize,
-    /// How many recovery codes are left. They are no factor of their own.
+    /// How many recovery codes are left. Recovery codes alone are not a second factor.
     pub recovery_codes: usize,
 }
 
 impl Factors {
-    /// Whether a login asks for one.
+    /// Whether the user has one, so that a login asks for it.
     pub fn any(self) -> bool {
         self.app || self.passkeys > 0
     }
 }
 
-/// Which a user has.
+/// The second factors of a user.
 pub(crate) fn factors_of(connection: &mut AnyConnection, user_id: i64) -> Result<Factors, StoreError> {
     let app: i64 = totp::table.filter(totp::user_id.eq(user_id)).count().get_result(connection)?;
     let passkeys: i64 =
@@ -149,7 +150,7 @@ pub(crate) fn factors_of(connection: &mut AnyConnection, user_id: i64) -> Result
     })
 }
 
-/// Whether a user had one before this time, of those that they have now.
+/// Whether the user has a second factor that was added before this time.
 pub(crate) fn had_factor(
     connection: &mut AnyConnection,
     user_id: i64,
@@ -182,7 +183,7 @@ pub(crate) fn replace_recovery_codes(
     Ok(())
 }
 
-/// Removes the recovery codes of a user who has no second factor any more.
+/// Removes the recovery codes of a user if they have no second factor any more.
 pub(crate) fn forget_lone_recovery_codes(
     connection: &mut AnyConnection,
     user_id: i64,

@@ -1,4 +1,4 @@
-//! Sessions. A session is known by the hash of its secret: the store never sees the secret itself.
+//! Sessions. A session is identified by the hash of its secret. The store never sees the secret.
 
 use chrono::TimeDelta;
 use diesel::prelude::*;
@@ -18,14 +18,14 @@ use crate::schema::{
 };
 use crate::{ActingStore, Store, StoreError};
 
-/// How long a session lasts at most, whatever happens in it.
+/// How long a session lasts at most, even if it is used.
 const LONGEST_SESSION: TimeDelta = TimeDelta::days(30);
-/// A session's last use is written this often.
+/// The time of a session's last use is written at most this often.
 const SEEN_EVERY: TimeDelta = TimeDelta::seconds(30);
-/// A link for a password is removed this long after its end.
+/// A link by which a user chooses a password is removed this long after it has expired.
 const LINKS_KEPT: TimeDelta = TimeDelta::days(1);
 
-/// The most sessions of one user. Beyond, those that were used longest ago end.
+/// The most sessions of one user. If there are more, those that were used longest ago end.
 const MOST_SESSIONS: i64 = 100;
 
 /// A session that is to begin.
@@ -33,52 +33,56 @@ const MOST_SESSIONS: i64 = 100;
 pub struct NewSession<'a> {
     /// The hash of its secret.
     pub hash: &'a str,
-    /// What every form of it must bring back.
+    /// The CSRF token that every form of the session must send back.
     pub csrf: &'a str,
-    /// By what it is begun.
+    /// How the user logs in.
     pub method: LoginMethod,
     /// The client's address.
     pub source: &'a str,
-    /// The browser, in words.
+    /// A description of the browser.
     pub browser: &'a str,
-    /// The hash of the password that was shown, where it was shown just now: it must be the user's still.
+    /// The hash of the password, if the user has just entered it. It must still be the user's
+    /// password.
     pub password: Option<&'a str>,
-    /// The login (as its hash) that waited for the second factor, where one did: it ends with this.
+    /// The hash of the pending login that waited for the second factor, if there was one. It ends
+    /// when the session begins.
     pub pending: Option<&'a str>,
 }
 
-/// A session, as a request finds it.
+/// The session to which a request belongs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Session {
-    /// Whose it is.
+    /// Its user.
     pub user: User,
-    /// What every form of it must bring back.
+    /// The CSRF token that every form of the session must send back.
     pub csrf: String,
-    /// By what it was begun.
+    /// How the user logged in.
     pub method: LoginMethod,
 }
 
-/// A session, as its user sees it.
+/// A session in the list that its user sees.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KnownSession {
-    /// By what it is known; no secret.
+    /// The hash of its secret. The hash is not secret itself.
     pub hash: String,
-    /// When it was begun.
+    /// When it began.
     pub created_at: Time,
-    /// When it was used last, to half a minute.
+    /// When it was last used. This may be up to 30 seconds old.
     pub seen_at: Time,
-    /// Where it was begun.
+    /// The client's address when it began.
     pub source: String,
-    /// In which browser.
+    /// A description of the browser.
     pub browser: String,
-    /// By what.
+    /// How the user logged in.
     pub method: LoginMethod,
 }
 
 impl Store {
-    /// The session with this hash, unless it was not used for `idle`, is 30 days old, its user has yet to be confirmed, or
-    /// it was begun by the password alone when its user had a second factor: a node of an older version does so. Where
-    /// somebody `uses` it, that is written down: not what a page does by itself.
+    /// The session with this hash. `None` if it was not used for `idle`, if it is older than 30
+    /// days, or if its user has yet to be confirmed. `None` also if it began with the password
+    /// alone although its user had a second factor, which a node of an older version allows. `uses`
+    /// says that a person makes the request, and not the page by itself: then the time of the last
+    /// use is updated.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -118,7 +122,7 @@ impl Store {
         Ok(Some(Session { user, csrf, method }))
     }
 
-    /// The sessions of a user that have not ended, those that were used last first.
+    /// The sessions of a user that have not ended, the most recently used first.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -157,13 +161,14 @@ impl Store {
         Ok(rows.into_iter().map(known).collect())
     }
 
-    /// Removes what has ended: sessions, logins that wait, links that nobody used, ceremonies, wrong passwords, logins at a
-    /// provider that never ended, and entries of the audit log from before `log_begins`.
+    /// Removes what has expired: sessions, pending logins, links by which users choose a password,
+    /// ceremonies, counts of wrong passwords, logins at an OpenID provider, set-ups of
+    /// authenticator apps, and entries of the audit log from before `log_begins`.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn forget_visits(&self, log_begins: Time, now: Time) -> Result<(), StoreError> {
-        // Removed is only what ended so long ago in lived time: a clock that jumped is no reason.
+        // Count ages in lived time ([`lived`]), so that a clock that jumps removes nothing.
         let windows = self.blind_windows(now)?;
         let ago = |age| ms(lived::ago(&windows, age, now));
         let connection = &mut *self.get()?;
@@ -189,8 +194,10 @@ impl Store {
 }
 
 impl ActingStore {
-    /// Begins a session; beyond 100 of a user the one that was used longest ago ends. False when the login that waited was given up, or has become a session; when the password was
-    /// changed meanwhile; and by a password alone where the user has set up a second factor meanwhile.
+    /// Begins a session. If the user has 100 sessions, the one that was used longest ago ends.
+    /// Returns false, and begins no session, in three cases: the pending login has ended; the
+    /// password has been changed; or the login was by password alone, and the user has a second
+    /// factor by now.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -249,7 +256,7 @@ impl ActingStore {
         })
     }
 
-    /// Ends one of a user's own sessions. False when it is none of theirs.
+    /// Ends one of a user's own sessions. Returns false if the user has no such session.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -267,8 +274,8 @@ impl ActingStore {
         })
     }
 
-    /// Ends every session of a user, but the one that they do it from where they do it themselves. Returns how many;
-    /// none when there is no such user.
+    /// Ends every session of a user. If the user does it, `from_session` is the session of the
+    /// request, which does not end. Returns how many ended, or `None` if there is no such user.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.

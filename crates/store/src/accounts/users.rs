@@ -1,6 +1,6 @@
 //! Users, and the links by which they choose a password.
 //!
-//! What was drawn at random comes in as its hash: the store never sees a secret.
+//! Passwords and links are passed as hashes: the store never sees a secret.
 
 use diesel::prelude::*;
 use innkeeper_core::Time;
@@ -13,27 +13,27 @@ use crate::rows::ms;
 use crate::schema::{identities, invitations, tokens, users};
 use crate::{ActingStore, Store, StoreError};
 
-/// What becomes of the tokens of a user who is removed.
+/// What happens to the tokens of a user who is removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TokensLeft {
     /// They end with the user.
     End,
-    /// They are this user's from now on.
+    /// They belong to this user from now on.
     GoTo(i64),
 }
 
-/// What became of the wish to remove a user.
+/// The result of a request to remove a user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Removed {
-    /// The user is gone. So many tokens ended, or were handed over.
+    /// The user was removed.
     Done {
-        /// How many.
+        /// How many tokens ended or were handed over.
         tokens: usize,
     },
     /// There is no such user.
     Unknown,
-    /// There is no such user to hand the tokens to, or they may not have them: they are a viewer, or have yet to be
-    /// confirmed.
+    /// The user who should get the tokens does not exist, or may not have them because they are a
+    /// viewer or have yet to be confirmed. Nothing was changed.
     NoHeir,
 }
 
@@ -48,7 +48,7 @@ impl Store {
         rows.into_iter().map(UserRow::user).collect()
     }
 
-    /// The user of this name, with the hash of the password where one was chosen.
+    /// The user with this name, and the hash of their password if they have one.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -74,7 +74,7 @@ impl Store {
     }
 
     fn has_admin_in(&self, connection: &mut AnyConnection) -> Result<bool, StoreError> {
-        // No issuer is empty: without a provider nobody is known by one.
+        // No issuer is empty. Without a provider, this matches no identity.
         let issuer = self.issuer.as_deref().unwrap_or_default();
         let by_openid = identities::table.filter(identities::issuer.eq(issuer)).select(identities::user_id);
         let admins: i64 = users::table
@@ -86,7 +86,8 @@ impl Store {
         Ok(admins > 0)
     }
 
-    /// Keeps a link (as its hash) by which the first admin is made. False, and nothing is kept, when there is an admin who can log in.
+    /// Stores the hash of a link by which the first admin is created. Returns false, and stores
+    /// nothing, if there is an admin who can log in.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -100,7 +101,8 @@ impl Store {
         })
     }
 
-    /// For whom this link (as its hash) is, while it can be used: a user, or (`None`) the first admin.
+    /// For whom the link with this hash is: `Some(Some(user))` for a user, `Some(None)` for the
+    /// first admin, and `None` if it cannot be used.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -116,8 +118,8 @@ impl Store {
 }
 
 impl ActingStore {
-    /// Makes a user, and the link (as its hash) by which they choose a password. None when the name is taken, or looks like
-    /// another user's.
+    /// Creates a user, and stores the hash of the link by which they choose a password. Returns
+    /// `None` if the name is taken or looks like another user's, or if it is not allowed.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -143,8 +145,8 @@ impl ActingStore {
         })
     }
 
-    /// Makes the user of this name, who signs on without a password, where there is none yet. None where there is one
-    /// whose name looks the same.
+    /// Returns the user with this name, and creates them without a password if there is none yet.
+    /// Returns `None` if the name looks like another user's, or if it is not allowed.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -161,12 +163,12 @@ impl ActingStore {
         })?;
         match made {
             Some(user) => Ok(Some(user)),
-            // Made by another request in between.
+            // Another request may have created the user in between.
             None => Ok(self.user_named(name)?.map(|(user, _)| user)),
         }
     }
 
-    /// Gives a user another role, and ends their sessions. False when there is none.
+    /// Gives a user another role, and ends their sessions. Returns false if there is no such user.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -183,8 +185,8 @@ impl ActingStore {
         })
     }
 
-    /// Sets another password (hashed) where the old one (hashed) still is. The user's links and other sessions end, and
-    /// `session` goes on. False when the password was changed in between.
+    /// Changes the password from `old` to `new` (both are hashes). The user's links and their other
+    /// sessions end; `session` does not. Returns false if the password is no longer `old`.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -210,7 +212,8 @@ impl ActingStore {
         })
     }
 
-    /// A new link (as its hash) for a user to choose a password by. False when there is none.
+    /// Stores the hash of a new link by which a user chooses a password, in place of earlier ones.
+    /// Returns false if there is no such user.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -230,7 +233,7 @@ impl ActingStore {
         })
     }
 
-    /// Removes a user with their sessions and links, and their tokens or what is left of them.
+    /// Removes a user with their sessions and links. Their tokens end or are handed over.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -259,8 +262,10 @@ impl ActingStore {
         })
     }
 
-    /// Uses a link (as its hash): sets the password (hashed) of its user, or makes the first admin under `name`. Ends the user's sessions and all
-    /// such links. None when the link cannot be used any more, or the name is taken.
+    /// Uses the link with the hash `invitation`: sets the password (a hash) of its user, or creates
+    /// the first admin with the name `name`. Ends the user's sessions, and all other links for that
+    /// user or for the first admin. Returns `None` if the link cannot be used any more, or the name
+    /// cannot be taken.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -277,7 +282,7 @@ impl ActingStore {
                 Some(id) => lock_user(connection, id)?,
                 None => lock_first_links(connection)?,
             }
-            // Whoever deletes it has used it.
+            // The transaction that deletes the link has used it.
             let used = diesel::delete(invitations::table.filter(invitations::hash.eq(invitation)))
                 .execute(connection)?;
             if used == 0 {
@@ -294,7 +299,7 @@ impl ActingStore {
                 }
             };
             let Some(user) = user else {
-                // A name that is taken must not cost the link.
+                // Roll back, so that the link can be used again with another name.
                 return Err(StoreError::Refused(diesel::result::Error::RollbackTransaction));
             };
             diesel::update(users::table.filter(users::id.eq(user.id)))
@@ -313,7 +318,7 @@ impl ActingStore {
     }
 }
 
-/// Has those who use links for the first admin do so one after the other: only one of them becomes it.
+/// Locks all links for the first admin, so that only one of them can be used.
 fn lock_first_links(connection: &mut AnyConnection) -> Result<(), StoreError> {
     if let AnyConnection::Postgres(connection) = connection {
         diesel::sql_query("SELECT hash FROM invitations WHERE user_id IS NULL ORDER BY hash FOR UPDATE")
@@ -338,7 +343,7 @@ fn invite(
     Ok(())
 }
 
-/// Whose link it is, while it can be used.
+/// The user whose link it is, or `Some(None)` for the first admin. `None` if it cannot be used.
 fn find_invitation(
     connection: &mut AnyConnection,
     hash: &str,

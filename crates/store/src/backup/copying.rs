@@ -1,4 +1,4 @@
-//! Giving up a copy that is being written.
+//! Lets another thread give up a copy that is being written.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +7,8 @@ use parking_lot::Mutex;
 use super::{refused, remove_written};
 use crate::StoreError;
 
-/// A copy that is made: [`abandon`](Copying::abandon) may be called by another thread at any time, as when the process is stopped.
+/// The state of a copy that is being made. Another thread may call [`abandon`](Self::abandon) at
+/// any time, for example when the process is stopped.
 #[derive(Debug, Default)]
 pub struct Copying(Mutex<Stage>);
 
@@ -18,13 +19,14 @@ enum Stage {
     Nothing,
     /// It is being written into this file.
     Writing(PathBuf),
-    /// It is whole, and gets its name.
+    /// It is complete and gets its name.
     Finishing,
     Abandoned,
 }
 
 impl Copying {
-    /// Gives it up, and removes what is written of it. False where it is whole already: it gets its name in a moment.
+    /// Gives the copy up, and removes what was written of it. Returns false if the copy is complete
+    /// already and gets its name.
     pub fn abandon(&self) -> bool {
         let mut stage = self.0.lock();
         match &*stage {
@@ -36,7 +38,7 @@ impl Copying {
         true
     }
 
-    /// Makes the file at `path`, into which it is written.
+    /// Has `make` create the file at `path`, into which the copy is written.
     pub(super) fn begin<T>(
         &self,
         path: &Path,
@@ -45,12 +47,12 @@ impl Copying {
         self.step(|| Ok((make()?, Stage::Writing(path.to_owned()))))
     }
 
-    /// From here on the copy cannot be given up any more.
+    /// Marks the copy as complete. From then on it cannot be given up.
     pub(super) fn finish(&self) -> Result<(), StoreError> {
         self.step(|| Ok(((), Stage::Finishing)))
     }
 
-    /// The copy was given up; nothing is written any more.
+    /// Marks that nothing is written any more, because the copy failed.
     pub(super) fn end(&self) {
         let mut stage = self.0.lock();
         if let Stage::Writing(_) = &*stage {

@@ -1,8 +1,9 @@
-//! Copies of an SQLite database: [`back_up`] makes one while Innkeeper runs, [`restore`] puts one in the place of the database.
+//! Copies of an SQLite database: [`back_up`] makes one while Innkeeper runs, [`restore`] replaces
+//! the database by one.
 //!
-//! Both write under a name of their own and give the copy its name only when it is whole and on the disk, so that neither a crash
-//! nor a full disk leaves a file that looks like a database but is not one. A copy gets an id of its own, so that a process that works
-//! with one does not take the other for it.
+//! Both write to a file with a temporary name, and rename it only when it is complete and on the
+//! disk. Thus neither a crash nor a full disk leaves a file that looks like a database but is not
+//! one. A copy gets an id of its own, so that no process takes it for the original.
 
 mod copying;
 mod restore;
@@ -29,19 +30,20 @@ pub use restore::{Restored, restore};
 /// A backup that was made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Backup {
-    /// Reservations in it.
+    /// How many reservations it has.
     pub reservations: i64,
-    /// Check-ins in its history.
+    /// How many check-ins its history has.
     pub checkins: i64,
-    /// Its size.
+    /// Its size in bytes.
     pub bytes: u64,
 }
 
-/// Writes a copy of the database, as of one moment, into the new file `target`. Those who work with the database go on meanwhile.
+/// Writes a copy of the database, as of one moment, into the new file `target`. Others can use the
+/// database meanwhile.
 ///
 /// # Errors
-/// No database, a target that is there already, what keeps the one from being read or the other from being written, and that
-/// `copying` was abandoned.
+/// A `StoreError` if there is no database, if `target` exists already, if the database cannot be
+/// read or `target` cannot be written, or if `copying` was abandoned.
 pub fn back_up(database: &Path, target: &Path, copying: &Copying) -> Result<Backup, StoreError> {
     if let Err(error) = fs::metadata(database) {
         return Err(refused(format!("there is no database at {}: {error}", database.display())));
@@ -71,7 +73,8 @@ pub fn back_up(database: &Path, target: &Path, copying: &Copying) -> Result<Back
     Ok(made)
 }
 
-/// Copies all of `source`, which is the file `from`, into `partial`. An error names the one of both that it is about.
+/// Copies all of `source`, which is the file `from`, into `partial`. An error names the file that
+/// it is about.
 fn copy_into(source: &mut SqliteConnection, from: &Path, partial: &Partial) -> Result<(), StoreError> {
     let Err(error) = vacuum_into(source, partial.path()) else { return Ok(()) };
     match StoreError::from(error) {
@@ -87,19 +90,22 @@ fn copy_into(source: &mut SqliteConnection, from: &Path, partial: &Partial) -> R
             })
         }
         StoreError::Damaged(error) => Err(damaged(from, &error.to_string())),
-        // An error about a lock is about the source, too: nobody else knows the copy.
+        // All other errors are about the source, also those about a lock, because no other process
+        // uses the copy.
         error => Err(refused(format!("{}: {error}", from.display()))),
     }
 }
 
-/// How many bytes there is room for, those included that it has by now. None where the file system does not tell.
+/// How many bytes the partial file can have at most, including those already written. `None` if the
+/// file system does not tell.
 fn room_for(partial: &Partial) -> Option<u64> {
     let room = rustix::fs::fstatvfs(&partial.file).ok()?;
     let written = partial.file.metadata().ok()?.blocks() * 512;
     Some(room.f_bavail.saturating_mul(room.f_frsize) + written)
 }
 
-/// A file that is being written; removed when dropped, unless it has become what it should be.
+/// A file that is being written. Dropping it removes the file, unless it has been renamed to its
+/// target.
 struct Partial<'a> {
     path: PathBuf,
     target: PathBuf,
@@ -108,7 +114,7 @@ struct Partial<'a> {
 }
 
 impl<'a> Partial<'a> {
-    /// An empty file, for its owner alone, that is to become `target`.
+    /// Creates an empty file that is to become `target`, with access for its owner only.
     fn new(path: PathBuf, target: &Path, copying: &'a Copying) -> Result<Self, StoreError> {
         if path.to_str().is_none() {
             return Err(refused(format!("{} is no name in UTF-8", target.display())));
@@ -139,19 +145,19 @@ impl<'a> Partial<'a> {
         &self.path
     }
 
-    /// That it cannot be written, under the name that it is to have.
+    /// An error that says that the target cannot be written.
     fn cannot(&self, error: &dyn Display) -> StoreError {
         refused(format!("{} cannot be written: {error}", self.target.display()))
     }
 
-    /// Gives it its name, which nobody has, once it is on the disk.
+    /// Syncs the file to the disk, and renames it to its target, which must not exist.
     fn become_new(self) -> Result<(), StoreError> {
         self.file.sync_all().map_err(|error| self.cannot(&error))?;
         rename_to_new(&self.path, &self.target)?;
         sync_directory_of(&self.target)
     }
 
-    /// Puts it in the place of its target in one step.
+    /// Syncs the file to the disk, and replaces its target by it in one step.
     fn replace(self) -> Result<(), StoreError> {
         self.file.sync_all().map_err(|error| self.cannot(&error))?;
         fs::rename(&self.path, &self.target).map_err(|error| self.cannot(&error))?;
@@ -166,7 +172,8 @@ impl Drop for Partial<'_> {
     }
 }
 
-/// Removes a partial copy and what SQLite writes beside it. It is not there under this name any more when it has become what it should be.
+/// Removes a partial copy and SQLite's journal beside it. After it was renamed to its target, there
+/// is nothing to remove.
 fn remove_written(partial: &Path) {
     for path in [partial.to_owned(), beside(partial, "-journal")] {
         if let Err(error) = fs::remove_file(&path)
@@ -177,7 +184,7 @@ fn remove_written(partial: &Path) {
     }
 }
 
-/// Opens the database at `path` as it is; `mode` is SQLite's: `ro` or `rw`.
+/// Opens the database at `path` without changing it. `mode` is SQLite's `ro` or `rw`.
 fn open(path: &Path, mode: &str) -> Result<SqliteConnection, StoreError> {
     let mut connection = SqliteConnection::establish(&address(path, mode)).map_err(|error| {
         let why = obstacle(path).map(|why| format!(": {why}")).unwrap_or_default();
@@ -191,10 +198,10 @@ fn open(path: &Path, mode: &str) -> Result<SqliteConnection, StoreError> {
     Ok(connection)
 }
 
-/// Opens a copy that nobody else knows of.
+/// Opens a copy that no other process uses.
 fn open_copy(path: &Path) -> ConnectionResult<SqliteConnection> {
     let mut copy = SqliteConnection::establish(&address(path, "rw"))?;
-    // No journal: if anything goes wrong, the whole copy is thrown away.
+    // No journal on the disk is needed: if anything fails, the whole copy is removed.
     copy.batch_execute(
         "PRAGMA busy_timeout = 5000; PRAGMA temp_store = MEMORY; PRAGMA journal_mode = MEMORY; PRAGMA synchronous = FULL",
     )
@@ -206,7 +213,7 @@ fn give_new_id(copy: &mut SqliteConnection) -> QueryResult<()> {
     copy.batch_execute(&format!("PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {}", new_id()))
 }
 
-/// Reads all of it, and says what is damaged.
+/// Reads the whole database, and fails if it is damaged.
 fn check(connection: &mut SqliteConnection, path: &Path) -> Result<(), StoreError> {
     let found: Vec<Found> =
         sql_query("PRAGMA quick_check(1)").load(connection).map_err(|error| named(path, error))?;
@@ -220,10 +227,10 @@ fn number(connection: &mut SqliteConnection, sql: &str) -> Result<i64, StoreErro
     Ok(sql_query(sql).get_result::<Number>(connection)?.number)
 }
 
-/// Gives a file a name that nobody has.
+/// Renames a file, and fails if a file with the new name exists.
 fn rename_to_new(from: &Path, to: &Path) -> Result<(), StoreError> {
     match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-        // A file system that cannot promise it.
+        // The file system cannot do this in one step.
         Err(Errno::INVAL | Errno::NOSYS) if fs::symlink_metadata(to).is_err() => {
             fs::rename(from, to).map_err(|error| about(to, &error))
         }
@@ -240,7 +247,8 @@ fn directory_of(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// That a file is damaged, as SQLite says it: a heading, and a line for each finding.
+/// An error that says that a file is damaged. `findings` is SQLite's report: a heading, and a line
+/// for each finding.
 fn damaged(path: &Path, findings: &str) -> StoreError {
     let findings: Vec<&str> = findings.lines().filter(|line| !line.starts_with("***")).collect();
     refused(format!(

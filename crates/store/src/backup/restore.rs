@@ -1,4 +1,4 @@
-//! Putting a backup in the place of the database.
+//! Replaces the database by a backup.
 
 use std::fs::{self, File};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -18,20 +18,22 @@ use crate::database_file::{APPLICATION, aside, beside};
 use crate::migrate::is_known_to_sqlite;
 use crate::rows::time;
 
-/// A backup that was put in the database's place.
+/// The result of a restore.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Restored {
-    /// Reservations in it.
+    /// How many reservations the backup has.
     pub reservations: i64,
-    /// Messages that waited to be sent when it was made, and go out again.
+    /// How many messages waited to be sent when the backup was made. They are sent now, perhaps for
+    /// the second time.
     pub waiting: i64,
-    /// The latest heartbeat in it: what came later is not known any more.
+    /// The time of the latest heartbeat in the backup. Everything that was recorded later is lost.
     pub as_of: Option<Time>,
-    /// Where the database is that was there before, if one was.
+    /// The path of the replaced database, if there was one.
     pub kept: Option<PathBuf>,
 }
 
-/// What is true only of the processes and visits of its time.
+/// Tables that are emptied, because their rows concern only the processes, sessions and logins of
+/// the time of the backup.
 const OF_ITS_TIME: [&str; 8] = [
     "nodes",
     "leases",
@@ -43,14 +45,17 @@ const OF_ITS_TIME: [&str; 8] = [
     "openid_logins",
 ];
 
-/// Where SQLite locks, whatever the journal: the bytes from 1 GiB on (<https://www.sqlite.org/fileformat2.html#lockpage>).
+/// The bytes of the database on which SQLite has its locks in every journal mode. They begin at 1
+/// GiB (<https://www.sqlite.org/fileformat2.html#lockpage>).
 const LOCKS_AT: u64 = 0x4000_0000;
 const LOCKS: u64 = 512;
 
-/// Puts a copy of the backup `from` in the place of the database, and keeps what was there. `from` stays as it is.
+/// Replaces the database by a copy of the backup `from`, and keeps the old database under another
+/// name. `from` is not changed.
 ///
 /// # Errors
-/// A backup that is damaged, is none, or was made by a newer Innkeeper; a process that uses the database; that `copying` was
+/// A `StoreError` if the backup is damaged, is no backup or was made by a newer Innkeeper; if
+/// another process uses the database; if a file cannot be read or written; or if `copying` was
 /// abandoned.
 pub fn restore(database: &Path, from: &Path, copying: &Copying) -> Result<Restored, StoreError> {
     let backup = fs::metadata(from).map_err(|error| about(from, &error))?;
@@ -75,7 +80,8 @@ pub fn restore(database: &Path, from: &Path, copying: &Copying) -> Result<Restor
 
     let mut copy = open_copy(partial.path()).map_err(|error| partial.cannot(&error))?;
     give_new_id(&mut copy).map_err(|error| partial.cannot(&error))?;
-    // A duty's own heartbeat is stored seldom; that of its nodes, which go now, is the latest.
+    // The heartbeats of duties are stored seldom. The nodes have the latest ones, and are deleted
+    // below.
     if has_table(&mut copy, "duties")? && has_table(&mut copy, "nodes")? {
         copy.batch_execute(
             "UPDATE duties SET beat_at = MAX(beat_at, COALESCE((SELECT MAX(beat_at) FROM nodes), 0))",
@@ -99,7 +105,7 @@ pub fn restore(database: &Path, from: &Path, copying: &Copying) -> Result<Restor
     drop(copy);
 
     belong_to_whom_it_should(partial.path(), database, replaced.as_ref())?;
-    // Again, because the copy may have taken long.
+    // Check again, because copying may have taken long.
     nobody_uses(database)?;
     copying.finish()?;
     if replaced.is_some() {
@@ -109,7 +115,8 @@ pub fn restore(database: &Path, from: &Path, copying: &Copying) -> Result<Restor
     Ok(restored)
 }
 
-/// Refuses if another process has the database open: that process would go on with the old file.
+/// Fails if another process has the database open, because that process would go on with the old
+/// file.
 fn nobody_uses(database: &Path) -> Result<(), StoreError> {
     let file = match File::options().read(true).write(true).open(database) {
         Ok(file) => file,
@@ -167,7 +174,8 @@ fn has_table(connection: &mut SqliteConnection, table: &str) -> Result<bool, Sto
     Ok(found.number > 0)
 }
 
-/// Gives the copy the owner and mode of the file that it replaces; where there is none, the owner of the directory.
+/// Gives the copy the owner and mode of the file that it replaces. If there is none, the copy gets
+/// the owner of the directory.
 fn belong_to_whom_it_should(
     copy: &Path,
     database: &Path,
@@ -195,10 +203,12 @@ fn belong_to_whom_it_should(
     Ok(())
 }
 
-/// Gives the database that is there a second name, with its log in it or beside it, so that the first can be taken in one step.
+/// Gives the existing database a second name, so that the first name can be given to the copy in
+/// one step. Its log is written into it, or renamed with it.
 fn keep(database: &Path) -> Result<PathBuf, StoreError> {
     let kept = aside(database, "replaced");
-    // The last connection to close brings the log into the file and removes it; a damaged database may not let it.
+    // Closing the last connection writes the log into the file and removes it. With a damaged
+    // database this may fail.
     match open(database, "rw") {
         Ok(mut old) => {
             if let Err(error) = old.batch_execute("PRAGMA wal_checkpoint(TRUNCATE)") {
@@ -215,11 +225,12 @@ fn keep(database: &Path) -> Result<PathBuf, StoreError> {
             _ => {}
         }
     }
-    // A second name rather than another, so that there is a database under the first at every moment.
+    // A hard link instead of a rename, so that there is a database with the first name at every
+    // moment.
     match fs::hard_link(database, &kept) {
-        // Another restore was as quick; the file that it kept stays.
+        // Another restore at the same time has kept its file under this name. Do not overwrite it.
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => return Err(about(&kept, &error)),
-        // A file system without second names.
+        // The file system has no hard links.
         Err(_) => rename_to_new(database, &kept)?,
         Ok(()) => {}
     }

@@ -1,7 +1,9 @@
-//! Idempotency keys: a report that comes again is recorded once, also where two nodes get it at once.
+//! Idempotency keys. A report that is sent again is recorded once, even if two nodes get it at the
+//! same time.
 //!
-//! A batch takes the keys of its reports before it does anything else, in order, so that batches which have keys in common wait for
-//! each other and never deadlock. A key that another batch has taken and committed is known.
+//! A batch inserts the keys of its reports before it does anything else, in sorted order. Thus
+//! batches that share keys wait for each other and never deadlock. A key that another batch has
+//! inserted and committed is known.
 
 use std::collections::HashSet;
 
@@ -24,14 +26,16 @@ use crate::{Store, StoreError};
 
 /// The most rows that one statement of the pruning deletes.
 const CHUNK: i64 = 5000;
-/// Keys are kept this much longer than reports may be late, so that a repeat is known until it is too old to be accepted.
+/// How much longer keys are kept than reports may be late, so that a repeat is recognized until it
+/// is too old to be accepted.
 const LONGER: TimeDelta = TimeDelta::minutes(5);
 
 fn key(arrival: &Arrival) -> Option<Uuid> {
     arrival.checkin.report.as_ref()?.key
 }
 
-/// Takes the keys of the batch. Returns which of its arrivals are known: taken before, by another batch or in this one.
+/// Inserts the keys of the batch. Returns for each arrival whether its key was known: from another
+/// batch, or from an earlier arrival of this one.
 pub(super) fn take(connection: &mut AnyConnection, batch: &[Arrival]) -> Result<Vec<bool>, StoreError> {
     let mut wanted: Vec<(String, i64)> = batch
         .iter()
@@ -56,7 +60,7 @@ struct Taken {
     key: String,
 }
 
-/// Inserting a key that another open transaction has inserted waits until that transaction ends.
+/// If another open transaction has inserted a key, the statement waits until that transaction ends.
 fn take_on_postgres(
     connection: &mut PgConnection,
     wanted: &[(String, i64)],
@@ -77,7 +81,7 @@ fn take_on_postgres(
     Ok(taken.into_iter().map(|row| row.key).collect())
 }
 
-/// SQLite has one writer, so nothing is waited for.
+/// Only one transaction writes to SQLite at a time, so there is nothing to wait for.
 fn take_on_sqlite(
     connection: &mut SqliteConnection,
     wanted: Vec<(String, i64)>,
@@ -127,8 +131,9 @@ pub(super) fn give_back(
 }
 
 impl Store {
-    /// Deletes the keys of reports that arrived before `too_old`, the earliest time that a report may name now. Works in small
-    /// steps, and asks `go_on` between them. Returns how many keys it deleted.
+    /// Deletes the keys of reports that arrived some minutes before `too_old`, the earliest time
+    /// that a report may name now. Works in small steps, and stops between them when `go_on`
+    /// returns false. Returns how many keys it deleted.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.

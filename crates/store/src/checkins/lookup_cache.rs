@@ -1,31 +1,33 @@
-//! The cache of lookup keys: which reservation each one led to.
+//! A cache that maps lookup keys to reservations.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
 use uuid::Uuid;
 
-/// The cache is split into so many tables, so that only one is copied when it grows.
+/// The number of tables of the cache. It is split so that only one table is copied when it grows.
 const TABLES: usize = 20;
-/// The most lookup keys in each table: 7/8 of 2^17 places, 1.2 MB. A table that is full is emptied, and its keys are looked up again.
+/// The most lookup keys in each table: 7/8 of 2^17 places, which take 1.2 MB. A full table is
+/// emptied, and its keys are looked up again.
 const MOST: usize = (1 << 17) / 8 * 7;
 
-/// Maps lookup keys to reservations, as they were when they were looked up. An entry is only a hint: it knows 32 bits of the lookup key,
-/// and the lookup key may have been deleted since. Therefore the write itself checks that the reservation has the lookup key, and an
-/// entry that proves wrong is forgotten.
+/// Maps lookup keys to reservations, as they were when they were looked up. An entry is only a
+/// hint: it holds 32 bits of the lookup key, and the lookup key may have been deleted since.
+/// Therefore the statement that writes also checks that the reservation has the lookup key. An
+/// entry that proves wrong is removed.
 #[derive(Default)]
 pub(crate) struct LookupCache {
     tables: [HashMap<u32, u32, BuildHasherDefault<Spread>>; TABLES],
 }
 
 impl LookupCache {
-    /// The reservation that probably has this lookup key.
+    /// The id of the reservation that probably has this lookup key.
     pub fn id_of(&self, lookup_key: Uuid) -> Option<i64> {
         let short = short(lookup_key);
         self.tables[place(short)].get(&short).map(|id| i64::from(*id))
     }
 
-    /// Remembers that the reservation `id` has the lookup key, if the id fits into 32 bits.
+    /// Stores that the reservation `id` has the lookup key, if the id fits into 32 bits.
     pub fn remember(&mut self, lookup_key: Uuid, id: i64) {
         let Ok(id) = u32::try_from(id) else { return };
         let short = short(lookup_key);
@@ -36,7 +38,7 @@ impl LookupCache {
         table.insert(short, id);
     }
 
-    /// Forgets the lookup key.
+    /// Removes the lookup key.
     pub fn forget(&mut self, lookup_key: Uuid) {
         let short = short(lookup_key);
         self.tables[place(short)].remove(&short);
@@ -47,14 +49,16 @@ fn place(short: u32) -> usize {
     short as usize % TABLES
 }
 
-/// 32 bits that depend on every bit of the lookup key: keys that users bring along are not random in every part.
+/// Shortens a lookup key to 32 bits that depend on all its bits. Ping keys that users choose are
+/// not random in every part.
 fn short(lookup_key: Uuid) -> u32 {
     let (high, low) = lookup_key.as_u64_pair();
     let half = high ^ low;
     (half ^ half >> 32) as u32
 }
 
-/// Spreads a shortened lookup key, which is random already, over the bits that the map uses.
+/// The hasher of the map. A shortened lookup key is random already, and is only spread over the
+/// bits that the map uses.
 #[derive(Default)]
 pub(crate) struct Spread(u64);
 
@@ -107,7 +111,7 @@ mod tests {
     #[test]
     fn there_is_an_end_to_what_is_remembered() {
         let mut known = LookupCache::default();
-        // Each table is emptied twice, and filled by half.
+        // Each table is emptied twice, and then half filled.
         let many = (MOST * TABLES) as u64 * 5 / 2;
         (0..many).for_each(|number| known.remember(lookup_key(number), 1));
         for table in &known.tables {

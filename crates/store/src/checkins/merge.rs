@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::rows::ms;
 
-/// What a batch adds to the facts of one reservation. Times are UTC milliseconds.
+/// The facts that a batch adds to one reservation. Times are UTC milliseconds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Merged {
     pub id: i64,
@@ -26,9 +26,9 @@ pub(crate) struct Merged {
     pub runs_over_at: Option<i64>,
     pub checkins: i64,
     pub fails: i64,
-    /// When the latest of them arrived.
+    /// When the latest of its check-ins arrived.
     pub arrived_at: i64,
-    /// Whether one of them was reported late.
+    /// Whether one of its check-ins was reported late.
     pub late: bool,
 }
 

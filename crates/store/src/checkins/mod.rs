@@ -1,4 +1,4 @@
-//! Writing check-ins: the hot path.
+//! Writes check-ins. This is the hot path.
 //!
 //! A batch is one transaction with one statement for each table, whatever is in it: resolve the targets, update the facts
 //! of each reservation once (in id order, so that two nodes' batches cannot deadlock), pair starts with their ends, add the
@@ -43,12 +43,12 @@ use merge::Merged;
 pub(crate) use refusals::Refusals;
 use resolve::Resolved;
 
-/// Whom a check-in is for.
+/// The reservation that a check-in names.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Target {
-    /// The reservation of these names.
+    /// The reservation with these names.
     Names(AppName, ComponentName),
-    /// The reservation of this ping key.
+    /// The reservation with this ping key.
     Key(Uuid),
     /// The reservation with this slug in the app of this ping key.
     Slug {
@@ -59,54 +59,55 @@ pub enum Target {
     },
 }
 
-/// Whether a check-in brings its reservation along.
+/// Whether a check-in carries a definition of its reservation.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Definition {
-    /// It does not. If its target is unknown, it is not recorded.
+    /// It carries none. If its target is unknown, it is not recorded.
     None,
-    /// It makes the reservation if that is missing.
+    /// It creates the reservation if that is missing.
     IfMissing(Box<Patch>),
-    /// It makes the reservation, or changes in it what differs from what the check-in before brought along.
+    /// It creates the reservation if that is missing. Otherwise it changes the fields that differ
+    /// from the definition in the check-in before.
     Always(Box<Patch>),
 }
 
-/// One check-in and whom it is for.
+/// A check-in with its target and definition.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Arrival {
-    /// Whom it is for.
+    /// The reservation that it names.
     pub target: Target,
-    /// What it says.
+    /// The check-in itself.
     pub checkin: CheckIn,
-    /// What it brings along.
+    /// The definition that it carries.
     pub definition: Definition,
 }
 
-/// What became of one check-in.
+/// The result of one check-in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Recorded {
-    /// It is durable once the batch's call has returned.
+    /// It was recorded. It is durable once the call that writes the batch has returned.
     Done {
         /// Its reservation.
         reservation_id: i64,
-        /// Whether this check-in made the reservation.
+        /// Whether this check-in created the reservation.
         created: bool,
-        /// The reservation's `alerters`, where the check-in brought it along.
+        /// The reservation's `alerters`, if the check-in carried a definition.
         alerters: Vec<AlerterName>,
     },
-    /// One with the same key was recorded before; nothing was written.
+    /// A check-in with the same key was recorded before. Nothing was written.
     Known,
-    /// There is no such reservation; nothing was written.
+    /// There is no such reservation. Nothing was written.
     Unknown,
-    /// It brought a definition that cannot make a reservation; nothing was written.
+    /// It carried a definition that cannot create a reservation. Nothing was written.
     Refused(Invalid),
 }
 
-/// What became of a batch.
+/// The result of a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BatchOutcome {
-    /// One for each arrival, in their order.
+    /// The result of each arrival, in their order.
     pub recorded: Vec<Recorded>,
-    /// Whether a conclusion may have changed, so that a sweeper should look now.
+    /// Whether a conclusion may have changed, so that a sweep should follow now.
     pub wake: bool,
 }
 
@@ -115,18 +116,18 @@ pub struct BatchOutcome {
 pub struct FastPath {
     /// One for each arrival, in their order; none for an arrival that was not written and is left to the second pass.
     pub recorded: Vec<Option<Recorded>>,
-    /// Whether a conclusion may have changed, so that a sweeper should look now.
+    /// Whether a conclusion may have changed, so that a sweep should follow now.
     pub wake: bool,
 }
 
-/// Writes batches over one connection of its own, which it keeps as long as it works.
+/// Writes batches over a connection of its own, which it keeps as long as it works.
 pub struct CheckInWriter {
     store: Store,
     slot: Arc<Slot>,
     lock_patience: Option<Duration>,
 }
 
-/// Where a writer's connection lies while nothing is written.
+/// Holds a writer's connection while nothing is written.
 #[derive(Default)]
 struct Slot(Mutex<Option<Connected>>);
 
@@ -158,13 +159,14 @@ impl Store {
 }
 
 impl CheckInWriter {
-    /// On Postgres, gives up a batch that waits longer than this for a row that another transaction has locked.
+    /// Limits the time for which a batch waits for a row that another transaction has locked. After
+    /// that the batch fails. This applies to Postgres only.
     #[must_use]
     pub fn that_waits_for_locks_at_most(self, patience: Duration) -> Self {
         Self { lock_patience: Some(patience), ..self }
     }
 
-    /// Writes the batch in one transaction. An error means that nothing of it was written.
+    /// Writes the batch in one transaction. After an error, nothing of it was written.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -224,15 +226,18 @@ impl CheckInWriter {
             .inspect(|_| self.note_written())
     }
 
-    /// Tells the SQLite file that check-ins were written, so that a checkpoint is worthwhile. A probe is rolled back and does not count.
+    /// Notes for the SQLite file that check-ins were written, so that a checkpoint is worthwhile. A
+    /// probe does not count, because it is rolled back.
     fn note_written(&self) {
         if let Some(file) = self.store.file() {
             file.note_written();
         }
     }
 
-    /// Runs `work` on the connection, which leaves its slot meanwhile: after an error or a panic no connection with an open transaction
-    /// is used again. On Postgres a connection that refused a statement is put back, since it knows the prepared statements.
+    /// Takes the connection out of its slot, runs `work` on it, and puts it back. After a panic or
+    /// most errors it is not put back, so that no connection with an open transaction is used
+    /// again. On Postgres it is put back after a refused statement or a lock timeout, because it
+    /// has the prepared statements.
     fn on_connection<T>(
         &mut self,
         work: impl FnOnce(&mut AnyConnection) -> Result<T, StoreError>,
@@ -255,17 +260,17 @@ impl CheckInWriter {
     }
 }
 
-/// What the update of the facts says about one reservation.
+/// The result of the update of the facts of one reservation.
 pub(crate) struct Updated {
     /// The reservation.
     pub id: i64,
-    /// Whether a start was ever recorded, so that runs have to be looked at.
+    /// Whether a start was ever recorded, so that runs have to be paired.
     pub has_starts: bool,
-    /// Whether the sweeper has to look at it now.
+    /// Whether it is due for a sweep now.
     pub wake: bool,
-    /// How many check-ins it has had.
+    /// How many check-ins it has had, including this batch.
     pub checkins: i64,
-    /// The latest of its history before this batch.
+    /// The id of its latest check-in before this batch.
     pub previous_id: Option<i64>,
 }
 
@@ -275,9 +280,9 @@ pub(crate) struct HistoryRow<'a> {
     pub reservation_id: i64,
     pub checkin: &'a CheckIn,
     pub duration_ms: Option<i64>,
-    /// Its number among the check-ins of its reservation, from 1.
+    /// Its number among the check-ins of its reservation, counted from 1.
     pub number: i64,
-    /// The check-in before it of the same reservation.
+    /// The id of the check-in before it of the same reservation.
     pub previous_id: Option<i64>,
 }
 
@@ -362,13 +367,13 @@ fn write(connection: &mut AnyConnection, batch: &[Arrival], hints: &mut [Hint]) 
     Ok(wake)
 }
 
-/// How long the run took that this check-in ends, as its agent says, ms.
+/// The run time of the run that this check-in ends, as its agent reports it, in milliseconds.
 fn took_ms(checkin: &CheckIn) -> Option<i64> {
     let is_end = matches!(checkin.kind, CheckInKind::Success | CheckInKind::Fail);
     checkin.report.as_ref().filter(|_| is_end)?.took.map(|took| took.num_milliseconds())
 }
 
-/// `count` ids for rows of the history, ascending.
+/// `count` new ids for rows of the history, in ascending order.
 fn new_ids(connection: &mut AnyConnection, count: usize) -> Result<Vec<i64>, StoreError> {
     match connection {
         _ if count == 0 => Ok(Vec::new()),
@@ -391,7 +396,7 @@ impl From<Resolved> for Recorded {
     }
 }
 
-/// The time of a batch: that of its latest arrival; none for an empty batch.
+/// The time of a batch, which is that of its latest arrival. `None` for an empty batch.
 pub(crate) fn batch_time(batch: &[Arrival]) -> Option<Time> {
     batch.iter().map(|arrival| arrival.checkin.arrived_at()).max()
 }

@@ -1,4 +1,4 @@
-//! Writes a batch to Postgres: arrays, one statement for each table.
+//! Writes a batch to Postgres by one statement for each table, with arrays as arguments.
 
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
@@ -45,8 +45,8 @@ struct UpdatedRow {
 /// Adds the merged facts to the states of the reservations that are there and have their lookup key. `new` is in id order, and the
 /// rows are locked in that order.
 ///
-/// GREATEST ignores NULL. If two check-ins share an instant, the greater exit status and source stay, as in `Facts::record`, so the
-/// order of recording does not matter.
+/// GREATEST ignores NULL. If two check-ins have the same time, the greater exit status and source
+/// stay, as in `Facts::record`, so that the order of recording does not matter.
 pub(crate) fn update_facts(
     connection: &mut PgConnection,
     merged: &[Merged],

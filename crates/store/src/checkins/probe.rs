@@ -1,4 +1,4 @@
-//! Finds out whether check-ins can be written: writes to the same tables, and rolls back.
+//! Tests whether check-ins can be written, by writing to the same tables and rolling back.
 
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
@@ -13,7 +13,7 @@ use crate::StoreError;
 use crate::connection::{AnyConnection, write_on};
 use crate::rows::ms;
 
-/// Which reservation is written to.
+/// Which reservation the probe writes to.
 #[derive(Clone, Copy)]
 enum End {
     First,
@@ -21,11 +21,13 @@ enum End {
 }
 
 impl CheckInWriter {
-    /// Writes what a check-in writes (a state, the history, a run), and rolls it back. It waits at most two seconds for a lock, uses no
-    /// number of a sequence, and skips rows that another transaction has locked.
+    /// Writes what a check-in writes (a state, a row of the history, a run), and rolls it back.
+    /// Uses no number of a sequence, and skips rows that another transaction has locked. On
+    /// Postgres it waits at most two seconds for a lock.
     ///
     /// # Errors
-    /// Why check-ins cannot be written. A single row that cannot be written is no error.
+    /// A `StoreError` that says why check-ins cannot be written. A single state that cannot be
+    /// written is no error.
     pub fn probe(&mut self, now: Time) -> Result<(), StoreError> {
         match self.probe_at(End::First, now) {
             Err(error) if !error.is_unavailable() => self.probe_at(End::Last, now),

@@ -1,6 +1,7 @@
-//! Jobs whose successes the database refuses while it accepts the check-ins of others. Such a job has a blind window of its own: it
-//! begins with the first refused success since the job was last heard from, and ends when the job is heard from again, or when its
-//! next success would be expected if the last refused one had been written.
+//! Jobs whose successes the database refuses while it accepts the check-ins of others. Such a job
+//! has a blind window of its own. It begins with the first refused success since the job was last
+//! heard from. It ends when the job is heard from again, or when its next success would be expected
+//! if the last refused one had been written.
 
 use std::collections::HashMap;
 use std::slice;
@@ -24,7 +25,7 @@ use crate::schema::refusals;
 pub(crate) struct Refusals(HashMap<i64, Window>);
 
 impl Refusals {
-    /// The spans of these reservations, or of all, as far as they have lasted at `now`.
+    /// The spans of these reservations, or of all. A span that lasts beyond `now` is cut off there.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -48,8 +49,8 @@ impl Refusals {
 }
 
 impl CheckInWriter {
-    /// Notes that successes of the reservation that this check-in is for were refused in `window`. If the reservation was heard from since
-    /// its span began, a new span begins.
+    /// Records that successes of the reservation that `arrival` names were refused in `window`. If
+    /// the reservation was heard from since its recorded span, a new span begins.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.

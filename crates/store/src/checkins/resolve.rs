@@ -1,4 +1,5 @@
-//! Finds the reservations that the arrivals of a batch name, and makes or changes those that arrivals bring along.
+//! Finds the reservations that the arrivals of a batch name, and creates or changes those that
+//! arrivals define.
 
 use std::collections::{HashMap, HashSet};
 
@@ -17,19 +18,20 @@ use crate::reserve_many::{self, NewReservation};
 use crate::schema::{ping_keys, reservations};
 use crate::{Actor, Reserved, StoreError};
 
-/// The advisory lock of batches that make reservations. The number is arbitrary; no other program may use it on this database.
+/// The advisory lock of batches that create reservations. The number is arbitrary; no other program
+/// may use it on this database.
 const LOCK: i64 = 0x1221_6b65_6570_6573;
 
-/// What a target turned out to be.
+/// The result of resolving a target.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Resolved {
     Known {
         id: i64,
         created: bool,
-        /// Its `alerters`, where the arrival brought its reservation along.
+        /// Its `alerters`, if the arrival carried a definition.
         alerters: Vec<AlerterName>,
     },
-    /// Its idempotency key was recorded before.
+    /// The arrival's idempotency key was recorded before.
     Recorded,
     Unknown,
     Refused(Invalid),
@@ -47,8 +49,9 @@ impl Resolved {
 
 /// Resolves each target of the batch but those that are `known` to be recorded, making or changing the reservations that arrivals bring along.
 ///
-/// Batches that make reservations take turns, and what is there is locked in id order before anything is changed, so
-/// that batches which make and change the same reservations wait for each other and never deadlock.
+/// Batches that create reservations take turns. Existing reservations are locked in id order before
+/// any is changed. Thus batches that create and change the same reservations wait for each other
+/// and never deadlock.
 pub(crate) fn resolve(
     connection: &mut AnyConnection,
     batch: &[Arrival],
@@ -104,7 +107,8 @@ pub(super) fn known(id: i64) -> Resolved {
     Resolved::Known { id, created: false, alerters: Vec::new() }
 }
 
-/// Has batches that make reservations take turns until they commit. SQLite has one writer, and this is it.
+/// Lets only one batch at a time create reservations, until it commits. On SQLite no lock is
+/// needed, because only one transaction writes at a time.
 fn one_at_a_time(connection: &mut AnyConnection) -> Result<(), StoreError> {
     if let AnyConnection::Postgres(connection) = connection {
         sql_query("SELECT pg_advisory_xact_lock($1)").bind::<BigInt, _>(LOCK).execute(connection)?;
@@ -167,7 +171,7 @@ fn define(
     let (reserved, alerters) = match target {
         Target::Names(app, component) => reserve_with_alerters(connection, app, component, wish, now)?,
         Target::Slug { ping_key, slug } if !has_nul(ping_key) && !has_nul(slug) => {
-            // An arrival before it in the batch may just have made it.
+            // An earlier arrival of the batch may just have created it.
             if let Some(found) = find_slugs(connection, &[(ping_key, slug)])?.remove(target) {
                 return Ok(found);
             }
@@ -178,7 +182,8 @@ fn define(
                 .optional()?;
             let Some(app) = app.map(AppName::trusted) else { return Ok(Resolved::Unknown) };
             let component = ComponentName::trusted(slug.clone());
-            // A component of exactly this name that has another slug is meant.
+            // If there is a component with exactly this name, it is meant although it has another
+            // slug.
             if let Some(row) = find(connection, &app, &component)? {
                 return Ok(known(row.id));
             }
@@ -200,7 +205,7 @@ fn define(
     })
 }
 
-/// The reservations of these targets; targets without one are left out.
+/// The reservations that the batch names. Targets without a reservation are left out.
 pub(super) fn find_all(
     connection: &mut AnyConnection,
     batch: &[Arrival],
@@ -210,7 +215,8 @@ pub(super) fn find_all(
         match &arrival.target {
             Target::Names(app, component) => names.push((app, component)),
             Target::Key(key) => keys.push(*key),
-            // No name has a NUL, and Postgres would refuse the whole batch for one.
+            // No reservation has a NUL in its slug, and for a NUL Postgres would refuse the whole
+            // batch.
             Target::Slug { ping_key, slug } if has_nul(ping_key) || has_nul(slug) => {}
             Target::Slug { ping_key, slug } => slugs.push((ping_key, slug)),
         }

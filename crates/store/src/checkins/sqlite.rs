@@ -1,4 +1,4 @@
-//! Writes a batch to SQLite: small statements that are prepared once, in one transaction.
+//! Writes a batch to SQLite in one transaction, by small statements that are prepared once.
 
 use diesel::dsl::max;
 use diesel::prelude::*;

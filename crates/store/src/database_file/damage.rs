@@ -1,7 +1,8 @@
 //! Damage within an SQLite file: pages whose content is invalid.
 //!
-//! Innkeeper goes on working with the rest. A statement that meets such a page fails; the whole file is then checked. It is also checked
-//! at intervals, so that people hear of damage that no statement meets.
+//! Innkeeper goes on working with the rest. If a statement meets such a page, it fails, and the
+//! whole file is checked. The file is also checked at intervals, to find damage that no statement
+//! meets.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -10,10 +11,11 @@ use diesel::{RunQueryDsl as _, SqliteConnection, sql_query, sql_types};
 use crate::connection::AnyConnection;
 use crate::{Store, StoreError};
 
-/// Whether a statement of this process has met damage since somebody looked.
+/// Whether a statement of this process has met damage since [`Store::has_met_damage`] was last
+/// called.
 static MET: AtomicBool = AtomicBool::new(false);
 
-/// The most findings that are told; a damaged file can have thousands.
+/// The most findings that are reported. A damaged file can have thousands.
 const MOST: usize = 5;
 
 /// Notes that a statement has met damage.
@@ -22,13 +24,18 @@ pub(crate) fn met() {
 }
 
 impl Store {
-    /// Whether a statement of this process has met damage in its SQLite file since this was asked last.
+    /// Whether a statement of this process has met damage in an SQLite file since the last call.
     pub fn has_met_damage(&self) -> bool {
         self.file().is_some() && MET.swap(false, Ordering::SeqCst)
     }
 
-    /// Reads through the whole SQLite file, table by table, and remembers what is damaged; none where all is well, and over Postgres. It
-    /// takes as long as reading the file does; `go_on` is asked between tables.
+    /// Checks the whole SQLite file, table by table, and stores the damage that it finds. `None` if
+    /// there is none, and on Postgres. This takes as long as reading the file. It ends early if
+    /// `go_on` returns false between two tables.
+    ///
+    /// # Errors
+    /// A `StoreError` when the file cannot be opened, is lost or is locked by another process.
+    /// Damage is no error.
     pub fn look_for_damage(&self, go_on: &dyn Fn() -> bool) -> Result<Option<String>, StoreError> {
         let Some(file) = self.file() else { return Ok(None) };
         let mut connected = self.connect_for_batches(None)?;
@@ -43,13 +50,14 @@ impl Store {
         Ok(words)
     }
 
-    /// What the latest look has found damaged.
+    /// The damage that the latest check has found.
     pub fn damage(&self) -> Option<String> {
         self.file().and_then(|file| file.damage())
     }
 }
 
-/// What is damaged. A transaction for each table, so that the log can be emptied between them.
+/// Finds damage. Each table is checked in a transaction of its own, so that the log can be emptied
+/// between them.
 fn find(connection: &mut SqliteConnection, go_on: &dyn Fn() -> bool) -> Result<Vec<String>, StoreError> {
     let tables: Vec<Table> =
         sql_query("SELECT name FROM sqlite_schema WHERE type = 'table' AND rootpage > 0 ORDER BY name")

@@ -1,7 +1,8 @@
-//! The header of an SQLite file, read from the disk itself.
+//! The header of an SQLite file, read directly from the disk.
 //!
-//! SQLite keeps pages in memory and in its log, so it does not notice when another file is written over its own. The header is always
-//! the first hundred bytes, and is in the file itself after the checkpoint that follows each start.
+//! SQLite keeps pages in memory and in its log, and does not notice if another file is written over
+//! its own. The header is the first hundred bytes of the file. After the checkpoint at each start,
+//! the file itself has the current header.
 
 use std::fs::File;
 use std::io;
@@ -13,27 +14,28 @@ pub(crate) const APPLICATION: i32 = 0x494e_4e4b;
 
 const MAGIC: &[u8] = b"SQLite format 3\0";
 const LENGTH: usize = 100;
-/// A page that is being written may be read incompletely; it is then read again.
+/// How long to wait before the header is read again. A header that is being written may be read
+/// incompletely.
 pub(super) const PAUSE: Duration = Duration::from_millis(20);
 pub(super) const TRIES: usize = 3;
 
-/// The fields of the first page that tell one database from another.
+/// The fields of the header that distinguish databases and their versions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Header {
     /// `application_id`.
     pub application: i32,
-    /// `user_version`, which Innkeeper gives each database at random.
+    /// `user_version`. Innkeeper gives each database a random one.
     pub id: i32,
-    /// The file change counter. It only grows, and a copy from before has a smaller one.
+    /// The file change counter. It only grows, so an older copy has a smaller one.
     pub changes: u32,
-    /// The number of pages that the file should have; 0 if the header does not say it.
+    /// The number of pages that the file should have. 0 if the header does not tell.
     pub pages: u32,
-    /// The same in bytes.
+    /// The length in bytes that the file should have.
     pub length: u64,
 }
 
 impl Header {
-    /// Reads the header. None if the file is not an SQLite database, or was truncated.
+    /// Reads the header. `None` if the file is not an SQLite database, or was truncated.
     pub fn read(file: &File) -> io::Result<Option<Self>> {
         let mut bytes = [0; LENGTH];
         match file.read_exact_at(&mut bytes, 0) {
@@ -43,7 +45,8 @@ impl Header {
         }
     }
 
-    /// Reads it until `expected` says yes, a few times at most, and returns what it read last.
+    /// Reads the header until `expected` accepts it, a few times at most. Returns what it read
+    /// last.
     pub fn read_until(file: &File, expected: impl Fn(Option<Self>) -> bool) -> io::Result<Option<Self>> {
         let mut header = Self::read(file)?;
         for _ in 1..TRIES {
@@ -58,7 +61,7 @@ impl Header {
 
     fn parse(bytes: &[u8; LENGTH]) -> Option<Self> {
         let four = |at: usize| [bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]];
-        // 1 stands for 65,536, which does not fit into two bytes.
+        // The value 1 means 65,536, which does not fit into two bytes.
         let page = match u64::from(u16::from_be_bytes([bytes[16], bytes[17]])) {
             1 => 65_536,
             page => page,
@@ -73,7 +76,8 @@ impl Header {
         })
     }
 
-    /// Whether it is a later state of `before`, as far as the first page tells. The counter may pass its end.
+    /// Whether this may be the header of the same database at the time of `before` or later. The
+    /// counter may overflow.
     pub fn follows(&self, before: &Self) -> bool {
         self.application == before.application
             && self.id == before.id

@@ -1,4 +1,4 @@
-//! A database file that was lost: how it was lost, and the sentences that say so.
+//! The state of a database file that was lost, and the sentences that report it.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -9,23 +9,23 @@ use super::remains::{Remains, Way};
 use super::rescue::Settled;
 use crate::StoreError;
 
-/// What a look at the SQLite file has found.
+/// The result of a check of the SQLite file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FileLook {
     /// It is the file that was opened.
     Fine,
-    /// It is not.
+    /// The file was lost: deleted, moved, replaced or overwritten.
     Lost {
-        /// What happened and what to do, in sentences.
+        /// Sentences that say what happened and what to do.
         words: String,
-        /// Whether all is done that this process can do; until then the words may change.
+        /// Whether this process has done all that it can do. Until then `words` may change.
         settled: bool,
     },
     /// It was lost, and the same database is open again.
     Back {
-        /// What had happened, in sentences.
+        /// Sentences that say what had happened.
         words: String,
-        /// In a sentence, which files of another database's lay beside it and were set aside, if any.
+        /// Sentences that say which files of another database were set aside, if any were.
         set_aside: Option<String>,
     },
 }
@@ -38,13 +38,13 @@ pub(super) struct Lost {
     remains: Option<Remains>,
     path: PathBuf,
     settled: Option<Settled>,
-    /// Why the remains cannot be saved yet, and when that is tried again.
+    /// Why the remains cannot be saved yet, and when to try again.
     problem: Option<(String, Instant)>,
-    /// What keeps the same database from being opened, where somebody has to do something about it.
+    /// What keeps the database from being opened again, if a person has to remove the obstacle.
     obstacle: Option<String>,
 }
 
-/// How soon it is tried again to save what could not be saved.
+/// How long to wait before another attempt to save the remains.
 const PAUSE: Duration = Duration::from_secs(15);
 
 impl Lost {
@@ -62,13 +62,13 @@ impl Lost {
         }
     }
 
-    /// What has to be saved and closed, once it is due.
+    /// Takes what has to be saved and closed. `None` if that was done, or is to be tried later.
     pub fn take_remains(&mut self) -> Option<Remains> {
         let is_time = self.problem.as_ref().is_none_or(|(_, again)| Instant::now() >= *again);
         if is_time { self.remains.take() } else { None }
     }
 
-    /// Notes what was done with the remains.
+    /// Stores the result of the rescue.
     pub fn settle(&mut self, done: Result<Settled, (Remains, String)>) {
         match done {
             Ok(settled) => (self.settled, self.problem) = (Some(settled), None),
@@ -83,13 +83,14 @@ impl Lost {
         self.settled.is_some()
     }
 
-    /// By what the database is known again once all is settled, where it may go on without a restart.
+    /// What identifies the database when it is back. `None` until all is settled, and if only a
+    /// restart helps.
     pub fn known(&self) -> Option<Known> {
         let settled = self.settled.as_ref().filter(|_| !self.way.is_final())?;
         Some(Known { id: self.id, main: self.main, progress: settled.progress, whole: settled.whole.clone() })
     }
 
-    /// Notes why it cannot be opened again.
+    /// Stores why the database cannot be opened again, if a person has to do something about it.
     pub fn note_obstacle(&mut self, error: &StoreError) {
         self.obstacle = match error {
             StoreError::File(text) => Some(format!("{text}.")),

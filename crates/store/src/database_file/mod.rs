@@ -1,13 +1,16 @@
-//! Watches over the SQLite file: is it still the one that this process opened?
+//! Checks that the SQLite file is still the one that this process opened.
 //!
-//! SQLite goes on writing to a file that was deleted, moved, or replaced, and reports success. Therefore the file and the two beside it
-//! (the log `-wal` and its index `-shm`) are compared by device and inode around each commit, before the caller learns that it worked.
-//! Its header is read from the disk each second ([`Header`]), which detects a file that was overwritten in place. A file that was lost
-//! stays lost until the same database is back: this process closes its connections, saves what it can, and never makes a new file.
-//! Only a start does.
+//! SQLite goes on writing to a file that was deleted, moved or replaced, and reports success.
+//! Therefore the device and inode of the file, and of the two beside it (the log `-wal` and its
+//! index `-shm`), are checked before and after each commit, before the caller learns that it
+//! succeeded. The header is read from the disk each second (`header.rs`), which detects a file that
+//! was overwritten in place. A file that was lost stays lost until the same database is back. This
+//! process closes its connections, saves what it can, and never creates a new file. Only a start
+//! does that.
 //!
-//! All of this relies on one connection, the anchor, that stays open as long as the process works with the file. The last connection that
-//! closes removes the log; while the anchor is open, a log that is missing was removed by another process.
+//! All of this relies on one connection, the anchor, that stays open as long as the process works
+//! with the file. The last connection that closes removes the log. Therefore, if the log is missing
+//! while the anchor is open, another program has removed it.
 
 mod damage;
 mod header;
@@ -40,25 +43,25 @@ pub(crate) use permission::obstacle;
 use remains::Way;
 pub(crate) use rescue::{aside, vacuum_into};
 
-/// The files of this process, by path: all its stores share what is known of one.
+/// The database files of this process, by path. All its stores share the state of a file.
 static FILES: Mutex<BTreeMap<PathBuf, Weak<DatabaseFile>>> = Mutex::new(BTreeMap::new());
 
-/// One SQLite file; see the module.
+/// An SQLite file that is checked as the module describes.
 pub(crate) struct DatabaseFile {
     path: PathBuf,
     state: Mutex<State>,
-    /// Open connections, without the anchor.
+    /// The number of open connections, without the anchor.
     connections: AtomicUsize,
-    /// Those that keep idle connections.
+    /// The holders of idle connections.
     keepers: Mutex<Vec<Weak<dyn IdleConnections>>>,
-    /// Whether something was committed that is worth a checkpoint.
+    /// Whether check-ins were committed since [`Self::was_written`] was last called.
     written: AtomicBool,
-    /// What the latest look through it has found damaged.
+    /// The damage that the latest check of the whole file has found.
     damage: Mutex<Option<String>>,
 }
 
 enum State {
-    /// Nobody has opened it yet.
+    /// It has not been opened yet.
     New,
     Open(Open),
     Lost(Lost),
@@ -66,12 +69,12 @@ enum State {
 
 /// A holder of idle connections.
 pub(crate) trait IdleConnections: Send + Sync {
-    /// Closes them.
+    /// Closes the idle connections, if the file is lost.
     fn close_idle(&self);
 }
 
 impl DatabaseFile {
-    /// The file at `path`.
+    /// The file at `path`, which all callers in this process share.
     pub fn at(path: &str) -> Arc<Self> {
         let path = PathBuf::from(path);
         let mut files = lock(&FILES);
@@ -91,21 +94,22 @@ impl DatabaseFile {
         file
     }
 
-    /// Where it lies.
+    /// Its path.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Has idle connections of `keeper` closed when the file is lost.
+    /// Registers `keeper`, whose idle connections are closed when the file is lost.
     pub fn register(&self, keeper: Weak<dyn IdleConnections>) {
         let mut keepers = lock(&self.keepers);
         keepers.retain(|keeper| keeper.strong_count() > 0);
         keepers.push(keeper);
     }
 
-    /// The right to open a connection. The first of the process finds out what the file is, and makes it where there is none.
+    /// Gives the right to open a connection. The first call opens the file, and creates it if there
+    /// is none.
     pub fn lease(self: &Arc<Self>) -> Result<Lease, StoreError> {
-        // Where the name leads elsewhere now, SQLite would take what lies there for the file's log.
+        // If the name leads elsewhere now, SQLite would take a log there for that of the open file.
         self.check()?;
         let mut state = lock(&self.state);
         match &*state {
@@ -117,17 +121,18 @@ impl DatabaseFile {
         Ok(Lease(Arc::clone(self)))
     }
 
-    /// Whether the file is known to be lost. Does not look.
+    /// Whether the file is known to be lost. Does not check it.
     pub fn is_lost(&self) -> bool {
         matches!(&*lock(&self.state), State::Lost(_))
     }
 
-    /// Looks whether the three files are those that were opened: for each commit, before and after.
+    /// Checks that the three files are those that were opened. Called before and after each commit.
     pub fn check(&self) -> Result<(), StoreError> {
         self.check_by(|open| open.names_have_changed(&self.path))
     }
 
-    /// What to add to an error that the file's database gave: which file it is, and what stands in the way.
+    /// Adds to an error of the database which file it is about, and what keeps this process from
+    /// using the file.
     pub fn explain(&self, error: StoreError) -> StoreError {
         match error {
             StoreError::Unavailable(text) | StoreError::Busy(text)
@@ -140,22 +145,22 @@ impl DatabaseFile {
         }
     }
 
-    /// Notes that something was committed that is worth a checkpoint.
+    /// Notes that something was committed, so that a checkpoint is worthwhile.
     pub fn note_written(&self) {
         self.written.store(true, Ordering::Relaxed);
     }
 
-    /// Whether that was noted since this was asked last.
+    /// Whether [`Self::note_written`] was called since the last call of this.
     pub fn was_written(&self) -> bool {
         self.written.swap(false, Ordering::Relaxed)
     }
 
-    /// Remembers what is damaged in it.
+    /// Stores which damage was found. `None` if there is none.
     pub fn note_damage(&self, words: Option<String>) {
         *lock(&self.damage) = words;
     }
 
-    /// What is damaged in it, as far as somebody looked.
+    /// The damage that was found last.
     pub fn damage(&self) -> Option<String> {
         lock(&self.damage).clone()
     }
@@ -178,14 +183,16 @@ impl DatabaseFile {
         Err(error)
     }
 
-    /// Looks at the names and at the first page; where the file is lost, tries to have it back. For a thread of its own, each second.
+    /// Checks the names and the header. If the file is lost, tries to rescue its content and to
+    /// open the database again. A thread calls this each second.
     pub fn look(&self) -> FileLook {
         let looked =
             self.check_by(|open| open.names_have_changed(&self.path).or_else(|| open.is_overwritten()));
         if looked.is_ok() { FileLook::Fine } else { self.recover() }
     }
 
-    /// Closes what is open, saves what can be saved, and opens the file anew if it is the same database.
+    /// Closes the connections, saves what can be saved, and opens the file again if it is the same
+    /// database.
     fn recover(&self) -> FileLook {
         for keeper in lock(&self.keepers).iter().filter_map(Weak::upgrade) {
             keeper.close_idle();
@@ -198,7 +205,8 @@ impl DatabaseFile {
         }
         if let Some(remains) = lost.take_remains() {
             let way = lost.way;
-            // The log does not wait for this to say that the file is lost.
+            // Release the lock, so that others can learn that the file is lost while its content is
+            // being saved.
             drop(state);
             let settled = rescue::settle(&self.path, way, remains);
             state = lock(&self.state);
@@ -223,7 +231,8 @@ impl DatabaseFile {
         }
     }
 
-    /// Checkpoints: copies the log into the file, as far as readers allow it. Costs nothing if nothing was written.
+    /// Does a checkpoint: copies the log into the file, as far as readers allow it. Costs little if
+    /// nothing was written.
     pub fn checkpoint(&self) -> Result<(), StoreError> {
         let anchor = match &*lock(&self.state) {
             State::Open(open) => open.anchor(),
@@ -234,11 +243,12 @@ impl DatabaseFile {
     }
 }
 
-/// The right to one open connection; given back when dropped, which must be after the connection is closed.
+/// The right to one open connection. Dropping it gives the right back, and must happen after the
+/// connection is closed.
 pub(crate) struct Lease(Arc<DatabaseFile>);
 
 impl Lease {
-    /// Whether its connection leads to a file that is lost.
+    /// Whether the file of its connection is lost.
     pub fn is_void(&self) -> bool {
         self.0.is_lost()
     }
@@ -250,7 +260,7 @@ impl Drop for Lease {
     }
 }
 
-/// The name of a file beside `path`: `innkeeper.db-wal`.
+/// The path with `suffix` added to its name, such as `innkeeper.db-wal`.
 pub(crate) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);

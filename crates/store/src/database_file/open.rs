@@ -1,4 +1,4 @@
-//! An SQLite file that is open: its anchor, and by what it is known again.
+//! An open SQLite file: its anchor connection, and what identifies it.
 
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
@@ -30,7 +30,7 @@ pub(crate) const PRAGMAS: &str = "
     -- What is sorted stays in memory: TMPDIR may be full, and is no part of the database.
     PRAGMA temp_store = MEMORY;";
 
-/// The name by which SQLite opens the file at `path` where there is one, and makes none; `mode` is `rw` or `ro`.
+/// The URI by which SQLite opens the file at `path` without creating it. `mode` is `rw` or `ro`.
 pub(crate) fn address(path: &Path, mode: &str) -> String {
     let path = path.to_string_lossy();
     format!("file:{}?mode={mode}", path.replace('%', "%25").replace('?', "%3f").replace('#', "%23"))
@@ -39,56 +39,59 @@ pub(crate) fn address(path: &Path, mode: &str) -> String {
 /// An id for a database that has none yet.
 pub(crate) fn new_id() -> i32 {
     let (high, low) = Uuid::new_v4().as_u64_pair();
-    // A version 4 UUID has some fixed bits; these are random. 0 is what SQLite has by itself.
+    // A version 4 UUID has some fixed bits; these are random. 0 is not used, because it is SQLite's
+    // default.
     (((high >> 32) ^ low) as i32 & i32::MAX).max(1)
 }
 
-/// See the module.
+/// An open SQLite file, and everything by which a change of it is noticed.
 pub(super) struct Open {
     anchor: Anchor,
-    /// The same file, to read its first page. To close it would drop the locks that this process has on the file (POSIX), so it
-    /// stays open as long as any connection.
+    /// The same file, to read its first page. Closing it would release all locks that this process
+    /// has on the file (POSIX), so it stays open as long as any connection.
     reader: File,
-    /// The log, to read its beginning.
+    /// The log (`-wal`), to read its beginning.
     log: Option<File>,
     main: Identity,
-    /// How long it was when it was last looked at.
+    /// Its length when it was last checked.
     length: u64,
     wal: Option<Identity>,
     shm: Option<Identity>,
-    /// Where its name leads to, past all links: there SQLite looks for its log.
+    /// The path after all links are followed. SQLite looks for the log there.
     real: PathBuf,
     wal_path: PathBuf,
     shm_path: PathBuf,
     id: i32,
-    /// The first page as it was last; none until the file itself has the id.
+    /// The header when it was last read. `None` until the file itself has the id.
     header: Option<Header>,
 }
 
-/// By what a database that was lost is known again.
+/// What identifies a database that was lost.
 pub(super) struct Known {
     pub id: i32,
-    /// The file that was open.
+    /// The identity of the file that was open.
     pub main: Identity,
-    /// How far it had come.
+    /// Its progress when it was lost.
     pub progress: Option<Progress>,
-    /// The files that have all of it without a log.
+    /// The identities of files that hold all its content without a log.
     pub whole: Vec<Identity>,
 }
 
-/// The first bytes of a log, but for the last bit, which says in which order its checksums are.
+/// The first four bytes of a log without the last bit. That bit tells the byte order of the
+/// checksums.
 const LOG_MAGIC: u32 = 0x377f_0682;
 
 impl Open {
-    /// Opens the file for the first time in this process; makes it where there is none.
+    /// Opens the file for the first time in this process, and creates it if there is none.
     pub fn first(path: &Path) -> Result<Self, StoreError> {
         refuse_to_begin_anew(path)?;
         make_private(path);
         Ok(Self::over(path, None)?.0)
     }
 
-    /// Opens the file anew, if it is the database that is known, and has all that was known of it. Returns also the files beside it
-    /// that were set aside, under their new names, because they are another's.
+    /// Opens the file again if it is the known database and holds everything that it held before.
+    /// Also returns the new names of files beside it that were set aside because they belong to
+    /// another database.
     pub fn again(path: &Path, known: &Known) -> Result<(Self, Vec<PathBuf>), StoreError> {
         let (open, strange) = Self::over(path, Some(known))?;
         let there = Progress::of(&mut super::lock(&open.anchor));
@@ -109,10 +112,12 @@ impl Open {
         let metadata = reader.metadata().map_err(|error| failed(error.to_string()))?;
         let (main, length) = (identity(&metadata), metadata.len());
         let mut strange = Vec::new();
-        // One process after the other, so that none takes a log that another has just begun for an old one.
+        // Only one process at a time may do this, so that none takes a log that another has just
+        // begun for an old one.
         let mut _turn = None;
         if let Some(known) = known {
-            // Before SQLite opens it: a log beside it may not be its own.
+            // This comes before SQLite opens the file, because a log beside it may belong to
+            // another database.
             let header = Header::read(&reader).map_err(|error| failed(error.to_string()))?;
             if !header.is_some_and(|header| header.application == APPLICATION && header.id == known.id) {
                 return Err(failed("is another database".to_owned()));
@@ -141,7 +146,7 @@ impl Open {
             .map_err(|error| failed(error.to_string()))?
             .filter(|header| header.application == APPLICATION && header.id == id);
         let (wal, shm) = (named(&wal_path), named(&shm_path));
-        // Nobody locks it, so that it may be closed at any time.
+        // This process has no locks on the log, so closing this handle releases none.
         let log = File::open(&wal_path).ok();
         let anchor = Arc::new(Mutex::new(anchor));
         drop(_turn);
@@ -149,7 +154,8 @@ impl Open {
         Ok((open, strange))
     }
 
-    /// How the names lead elsewhere than to what is open, if they do.
+    /// How the file was lost, if the names of the open files lead to other files now, or if a file
+    /// was cut off.
     pub fn names_have_changed(&mut self, path: &Path) -> Option<Way> {
         let Ok(metadata) = fs::metadata(path) else { return Some(Way::Gone) };
         if identity(&metadata) != self.main {
@@ -167,9 +173,10 @@ impl Open {
         self.has_shrunk(metadata.len()).or_else(|| self.log_is_cut().then_some(Way::LogCut))
     }
 
-    /// Whether the file is shorter than when it was last looked at, and than its first page says. It shrinks by right when another
-    /// program compacts it (`VACUUM`), and its first page says so before it does. Only a file that has shrunk is compared with its
-    /// first page: one that grows may be shorter than that for as long as the rest is in the log.
+    /// Whether the file has become shorter, and is shorter than its first page says. It may shrink
+    /// when another program compacts it (`VACUUM`), and then the first page is updated before. Only
+    /// a file that has shrunk is compared with its first page: one that grows may be shorter than
+    /// that, as long as the rest is in the log.
     fn has_shrunk(&mut self, length: u64) -> Option<Way> {
         if length >= self.length {
             self.length = length;
@@ -200,24 +207,25 @@ impl Open {
         way
     }
 
-    /// Whether this may be the first page of the database that was opened.
+    /// Whether this may be the header of the database that was opened.
     fn is_expected(&self, header: Option<Header>) -> bool {
         match (header, &self.header) {
             (Some(header), Some(before)) => header.follows(before),
-            // A checkpoint that readers hold up has not brought the id yet.
+            // If readers delay the checkpoint, the file does not have the id yet.
             (Some(header), None) => header.application == 0 || header.id == self.id,
             (None, _) => false,
         }
     }
 
-    /// Whether there is something in the log, and it does not begin as a log does: then nothing of it would be read after a crash.
+    /// Whether the log has content but does not begin as a log must. SQLite would ignore such a log
+    /// after a crash.
     fn log_is_cut(&self) -> bool {
         let mut begin = [0; 4];
         let has_begun = self.log.as_ref().is_some_and(|log| log.read_exact_at(&mut begin, 0).is_ok());
         has_begun && u32::from_be_bytes(begin) & !1 != LOG_MAGIC
     }
 
-    /// Whether somebody wrote another database over this one, or cut it off.
+    /// Whether the file was overwritten with another database, or cut off at its beginning.
     pub fn is_overwritten(&mut self) -> Option<Way> {
         match Header::read_until(&self.reader, |header| self.is_expected(header)) {
             Ok(header) if self.is_expected(header) => {
@@ -240,7 +248,7 @@ impl Open {
         self.id
     }
 
-    /// What there is to save from, and to close.
+    /// What has to be rescued and closed after the file was lost.
     pub fn into_remains(self) -> Remains {
         let is_deleted = self.reader.metadata().is_ok_and(|metadata| metadata.nlink() == 0);
         Remains {
@@ -257,8 +265,8 @@ impl Open {
     }
 }
 
-/// Gives the database its id where it has none, and writes its first page anew, so that copies from before this start have a smaller
-/// change counter. Returns the id.
+/// Gives the database an id if it has none, and writes its first page, so that copies from before
+/// this start have a smaller change counter. Returns the id.
 fn mark(anchor: &mut SqliteConnection, path: &Path) -> Result<i32, StoreError> {
     let id = anchor.immediate_transaction(|anchor| {
         let marks: Marks = sql_query(
@@ -286,7 +294,8 @@ struct Marks {
     id: i32,
 }
 
-/// Refuses to begin with an empty database if there are remains of another: all jobs would be forgotten without a word.
+/// Refuses to begin with an empty database if there are remains of an earlier one. Otherwise all
+/// jobs would be lost unnoticed.
 fn refuse_to_begin_anew(path: &Path) -> Result<(), StoreError> {
     let real = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let has_content = |path: &Path| fs::metadata(path).is_ok_and(|metadata| metadata.len() > 0);
@@ -319,13 +328,14 @@ fn refuse_to_begin_anew(path: &Path) -> Result<(), StoreError> {
     }
 }
 
-/// Whether it is a database of a single page, so that it cannot have a table.
+/// Whether the file is a database of a single page. Such a database has no table.
 fn has_no_tables(path: &Path) -> bool {
     let one_page = |file: File| Header::read(&file).ok().flatten().map(|header| header.pages == 1);
     File::open(path).ok().and_then(one_page).unwrap_or(false)
 }
 
-/// The latest of the files beside `path` whose names go on like this.
+/// The latest of the files beside `path` whose name is that of `path` followed by `suffix` and
+/// more.
 fn latest(path: &Path, suffix: &str) -> Option<PathBuf> {
     let prefix = beside(path, suffix);
     let siblings = path.parent().and_then(|directory| fs::read_dir(directory).ok()).into_iter().flatten();
@@ -337,8 +347,9 @@ fn latest(path: &Path, suffix: &str) -> Option<PathBuf> {
         .max()
 }
 
-/// Makes the file if it is missing, readable by its owner only; SQLite gives its other files the same mode. An error is ignored here,
-/// because SQLite reports it better when it opens the file.
+/// Creates the file if it is missing, with access for its owner only. SQLite gives its other files
+/// the same mode. An error is ignored here, because SQLite reports it better when it opens the
+/// file.
 fn make_private(path: &Path) {
     match fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {

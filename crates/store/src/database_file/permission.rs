@@ -1,4 +1,4 @@
-//! Why a process may not work with an SQLite file, in words that say what to do.
+//! Explains why this process cannot use an SQLite file, and says what to do.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -9,8 +9,9 @@ use rustix::io::Errno;
 
 use super::beside;
 
-/// What keeps this process from reading and writing the database at `path`: its file, SQLite's files beside it, and their
-/// directory, in which SQLite makes the latter. None where nothing is found.
+/// What keeps this process from reading and writing the database at `path`. Checks its file,
+/// SQLite's files beside it, and the directory in which SQLite creates those. `None` if no obstacle
+/// is found.
 pub(crate) fn obstacle(path: &Path) -> Option<String> {
     let read_and_write = Access::READ_OK | Access::WRITE_OK;
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -29,8 +30,9 @@ pub(crate) fn obstacle(path: &Path) -> Option<String> {
     .or_else(|| refuses_files(directory))
 }
 
-/// Why no file can be made in the directory, where its permissions do not tell: a disk that failed, or is full. The file that is tried
-/// has no name. A file system that has no such files tells nothing.
+/// Why no file can be created in the directory although its permissions allow it: the disk has
+/// failed or is full, for example. The test creates a file without a name. On a file system without
+/// such files it finds nothing.
 fn refuses_files(directory: &Path) -> Option<String> {
     let tried = rustix::fs::open(directory, OFlags::TMPFILE | OFlags::RDWR, Mode::RUSR | Mode::WUSR);
     match tried {
@@ -61,7 +63,7 @@ fn may_not(path: &Path) -> String {
     )
 }
 
-/// The user's name, or the number where it has none.
+/// The name of the user, or the number if there is no name.
 fn user(id: u32) -> String {
     let named = fs::read_to_string("/etc/passwd").ok().and_then(|users| {
         users.lines().find_map(|line| {

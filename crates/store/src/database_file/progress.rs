@@ -1,8 +1,8 @@
-//! How far a database has come.
+//! The progress of a database, by which an older copy is recognized.
 
 use diesel::{RunQueryDsl as _, SqliteConnection, sql_query, sql_types};
 
-/// How far a database has come: an older copy of the same one is behind.
+/// The progress of a database. An older copy of the same database is behind it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, diesel::QueryableByName)]
 pub(super) struct Progress {
     #[diesel(sql_type = sql_types::BigInt)]
@@ -12,7 +12,7 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    /// None where it cannot be read.
+    /// The progress of this database. `None` if it cannot be read.
     pub fn of(connection: &mut SqliteConnection) -> Option<Self> {
         let sql = "SELECT COALESCE((SELECT MAX(id) FROM checkins), 0) AS checkin,
                        COALESCE((SELECT MAX(beat_at) FROM duties), 0) AS beat_at";

@@ -1,4 +1,4 @@
-//! What is left of a file that was lost: how it was lost, and what is still open of it.
+//! How a file was lost, and what is still open of it.
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -9,31 +9,31 @@ use parking_lot::Mutex;
 
 use super::identity::Identity;
 
-/// The connection that stays open as long as the file. Apart from what is known of the file, so that nobody who only looks waits
-/// while it works.
+/// The connection that stays open as long as the file. It has a lock of its own, so that those who
+/// only check the file do not wait while the connection works.
 pub(super) type Anchor = Arc<Mutex<SqliteConnection>>;
 
 /// How a file was lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Way {
-    /// There is nothing under its name.
+    /// There is no file with its name.
     Gone,
-    /// There is another file under its name.
+    /// Another file has its name.
     Replaced,
-    /// Its log, or the log's index, is not there or is another.
+    /// Its log, or the log's index, is missing or was replaced.
     LogGone,
-    /// Its name leads elsewhere than before, where its log is not.
+    /// Its name leads to the same file by another path, and its log is not there.
     Apart,
     /// Its log was overwritten or cut off.
     LogCut,
-    /// Its content is another.
+    /// It was overwritten with other content.
     Overwritten,
-    /// Its end is gone.
+    /// It was cut off.
     Cut,
 }
 
 impl Way {
-    /// Whether only a restart helps, because the open files do not belong together any more.
+    /// Whether only a restart helps, because the open file and its log do not match any more.
     pub fn is_final(self) -> bool {
         matches!(self, Self::LogCut | Self::Overwritten | Self::Cut)
     }
@@ -43,10 +43,10 @@ impl Way {
 pub(super) struct Remains {
     pub anchor: Anchor,
     pub reader: File,
-    /// Which file it is.
+    /// The identity of the file.
     pub main: Identity,
-    /// Whether it was deleted: its content goes with the last connection.
+    /// Whether it was deleted. Then its content is lost when the last connection closes.
     pub is_deleted: bool,
-    /// SQLite's files beside it, as far as they are its own.
+    /// SQLite's files beside it that still belong to it.
     pub beside: Vec<PathBuf>,
 }

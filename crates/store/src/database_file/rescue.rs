@@ -1,4 +1,4 @@
-//! What is done with the last connection to a file that was lost.
+//! Saves the content of a file that was lost, and closes the last connection to it.
 
 use std::fs::{self, File};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -11,18 +11,19 @@ use super::identity::{Identity, named};
 use super::progress::Progress;
 use super::remains::{Remains, Way};
 
-/// What was done with the remains.
+/// The result of rescuing a lost file.
 pub(super) struct Settled {
-    /// In a sentence what was saved, if anything was.
+    /// A sentence that says what was saved. Empty if nothing was.
     pub saved: String,
-    /// How far the database had come.
+    /// The progress of the database when it was lost.
     pub progress: Option<Progress>,
-    /// The files that have all of it without any log: what lies beside one of them as its log is another's.
+    /// The identities of files that hold all its content without a log. A log beside one of them
+    /// belongs to another database.
     pub whole: Vec<Identity>,
 }
 
-/// Saves what it can and closes the rest. What cannot be saved yet is given back, with the reason in a sentence: to close it would be
-/// its end.
+/// Saves what can be saved, and closes the rest. If saving fails, the remains are returned with a
+/// sentence that says why, because closing them would lose their content.
 pub(super) fn settle(path: &Path, way: Way, remains: Remains) -> Result<Settled, (Remains, String)> {
     if way.is_final() {
         let saved = match way {
@@ -35,7 +36,8 @@ pub(super) fn settle(path: &Path, way: Way, remains: Remains) -> Result<Settled,
         };
         let Remains { anchor, reader, beside, .. } = remains;
         set_aside(&beside);
-        // Closing them would bring the log into a database that it does not belong to. They go with the process.
+        // Closing them would write the log into a database that it does not belong to. They stay
+        // open until the process ends.
         std::mem::forget(anchor);
         std::mem::forget(reader);
         let log = "Its log was set aside, so that it cannot be put into what is there now.";
@@ -51,14 +53,16 @@ pub(super) fn settle(path: &Path, way: Way, remains: Remains) -> Result<Settled,
     let mut whole: Vec<Identity> = copy.iter().filter_map(|copy| named(copy)).collect();
     let progress = Progress::of(&mut super::lock(&remains.anchor));
     if way != Way::LogGone {
-        // So that the file is whole wherever it is, and so that the log, whose name has stayed, is empty: SQLite would put it
-        // into whatever database lies beside it.
+        // Write the log into the file, so that the file is complete wherever it is now. The log is
+        // then empty. It has kept its name, and otherwise SQLite would write it into any database
+        // that gets the file's name.
         let emptied = empty_log(&mut super::lock(&remains.anchor));
         match emptied {
-            // The number of a file that is deleted is free for another one.
+            // The inode of a deleted file may be given to another file, so it does not identify
+            // this one.
             Ok(()) if remains.is_deleted => {}
             Ok(()) => whole.push(remains.main),
-            // All that it held is in the copy.
+            // The copy has everything that the log held.
             Err(error) if remains.is_deleted => {
                 log::warn!("the log of {}: {error}", path.display());
                 set_aside(&remains.beside);
@@ -74,14 +78,15 @@ pub(super) fn settle(path: &Path, way: Way, remains: Remains) -> Result<Settled,
             }
         }
     }
-    // Where the file has kept its name, closing the last connection brings the log, which is still open, into it.
+    // If only the log was lost, closing the last connection writes the log, which is still open,
+    // into the file.
     let Remains { anchor, reader, .. } = remains;
     drop(anchor);
     drop(reader);
     Ok(Settled { saved, progress, whole })
 }
 
-/// Brings all that the log holds into the file, and cuts the log off.
+/// Writes all of the log into the file, and empties the log.
 fn empty_log(connection: &mut SqliteConnection) -> Result<(), String> {
     let done: QueryResult<Checkpoint> = sql_query("PRAGMA wal_checkpoint(TRUNCATE)").get_result(connection);
     match done {
@@ -97,7 +102,7 @@ struct Checkpoint {
     busy: i32,
 }
 
-/// Gives logs of this process's own other names.
+/// Renames the logs that this process has written.
 fn set_aside(logs: &[PathBuf]) {
     for own in logs {
         if let Err(error) = fs::rename(own, aside(own, "stale")) {
@@ -106,7 +111,8 @@ fn set_aside(logs: &[PathBuf]) {
     }
 }
 
-/// Copies a deleted file's content, which goes with its last connection, to a name beside where it was, and returns that.
+/// Copies the content of a deleted file to a new file beside its old path, and returns the path of
+/// the copy. The content is lost when the last connection closes.
 fn rescue(anchor: &mut SqliteConnection, path: &Path) -> Result<(String, PathBuf), String> {
     let copy = aside(path, "rescued");
     match copy_to(anchor, &copy) {
@@ -123,9 +129,11 @@ fn rescue(anchor: &mut SqliteConnection, path: &Path) -> Result<(String, PathBuf
     }
 }
 
-/// Copies what a file held whose end is gone, if all of it can still be read: what was written last is in the log.
+/// Copies the content of a file that was cut off, if all of it can still be read. What was written
+/// last may be in the log.
 fn rescue_cut(anchor: &mut SqliteConnection, reader: &File, path: &Path) -> Result<String, String> {
-    // Somebody who copies another database over it begins by cutting it off: what follows is not its own.
+    // A program that copies another database over the file cuts it off first. If the file changes
+    // meanwhile, the copy is not of this database.
     let state = || reader.metadata().and_then(|now| Ok((now.len(), now.modified()?)));
     let before = state();
     let copy = aside(path, "rescued");
@@ -146,7 +154,7 @@ fn rescue_cut(anchor: &mut SqliteConnection, reader: &File, path: &Path) -> Resu
     }
 }
 
-/// Whether something could not be read, whenever it is tried again.
+/// Whether the file cannot be read because it is damaged, so that trying again does not help.
 fn is_damage(error: &(dyn std::error::Error + 'static)) -> bool {
     let text = error.to_string();
     ["malformed", "not a database"].iter().any(|damage| text.contains(damage))
@@ -159,7 +167,7 @@ fn copy_to(anchor: &mut SqliteConnection, copy: &Path) -> Result<(), Box<dyn std
     Ok(())
 }
 
-/// Writes a whole, compact copy into a file that is empty or not there, as of one moment.
+/// Writes a complete and compact copy, as of one moment, into a file that is empty or missing.
 pub(crate) fn vacuum_into(connection: &mut SqliteConnection, copy: &Path) -> QueryResult<()> {
     sql_query("VACUUM INTO $1")
         .bind::<sql_types::Text, _>(copy.to_string_lossy().into_owned())
@@ -167,8 +175,9 @@ pub(crate) fn vacuum_into(connection: &mut SqliteConnection, copy: &Path) -> Que
         .map(drop)
 }
 
-/// A name of its own beside `path`, which nothing has yet, nor with a suffix of SQLite's: `innkeeper.db.rescued-1764093600`, and
-/// `innkeeper.db.rescued-1764093600-2` for the second in the same second.
+/// A new name beside `path`. No file has it yet, neither alone nor with one of SQLite's suffixes.
+/// For example, `innkeeper.db.rescued-1764093600`, and `innkeeper.db.rescued-1764093600-2` for
+/// another file in the same second.
 pub(crate) fn aside(path: &Path, why: &str) -> PathBuf {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let mut name = super::beside(path, &format!(".{why}-{now}"));

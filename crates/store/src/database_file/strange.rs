@@ -1,7 +1,9 @@
-//! A log that lies beside the file and is another's: left by an earlier run, or by a database that was there before.
+//! Logs beside the file that do not belong to it. An earlier process or another database left them
+//! there.
 //!
-//! SQLite knows a log by its name alone, and puts what it holds into the file, however old it is. So before a file is opened anew
-//! that is known to be whole without a log, whatever has the name of its log is set aside, unless a living process works with it.
+//! SQLite recognizes a log only by its name, and writes its content into the file, however old it
+//! is. Therefore, before a file is opened again that is known to be complete without a log, a file
+//! with the name of its log is renamed, unless another process has it open.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -11,23 +13,26 @@ use rustix::process::{Flock, FlockOffsetType, FlockType, fcntl_getlk};
 use super::{aside, beside};
 use crate::StoreError;
 
-/// What SQLite would bring into the file at its opening. The index goes with the log.
+/// The files whose content SQLite would write into the database when it opens it. The index is
+/// renamed with the log.
 const LOGS: [&str; 2] = ["-wal", "-journal"];
 
-/// Where SQLite locks a log's index; who has it open holds the last byte (`UNIX_SHM_DMS`) as long.
+/// The bytes of a log's index on which SQLite has its locks. Every process that has the index open
+/// holds a lock on the last of them (`UNIX_SHM_DMS`).
 const LOCKS_AT: u64 = 120;
 const LOCKS: u64 = 9;
 
-/// The right to decide whose the logs beside a file are, among the processes that work with it.
+/// The right to decide whether the logs beside a file belong to it. Only one process has it at a
+/// time.
 pub(super) struct Turn<'a>(&'a File);
 
 impl<'a> Turn<'a> {
-    /// Takes it, or says why it has to wait. By `flock`, which SQLite does not use.
+    /// Takes the right, or says why it must wait. Uses `flock`, which SQLite does not use.
     pub fn take(file: &'a File) -> Result<Self, String> {
         match file.try_lock() {
             Ok(()) => {}
             Err(fs::TryLockError::WouldBlock) => return Err("another process opens it just now".to_owned()),
-            // A file system that has no such locks.
+            // The file system has no such locks.
             Err(fs::TryLockError::Error(error)) => log::debug!("a turn to open the file: {error}"),
         }
         Ok(Self(file))
@@ -42,7 +47,8 @@ impl Drop for Turn<'_> {
     }
 }
 
-/// Gives the logs beside the file at `path`, which is whole without them, other names, and returns these.
+/// Renames the logs beside the file at `path`, which is complete without them. Returns the new
+/// names.
 pub(super) fn set_aside(path: &Path) -> Result<Vec<PathBuf>, StoreError> {
     let mut strange = Vec::new();
     for log in logs(path)? {
@@ -59,7 +65,8 @@ pub(super) fn set_aside(path: &Path) -> Result<Vec<PathBuf>, StoreError> {
     Ok(strange)
 }
 
-/// Refuses a copy of the database that has a log beside it: whether the log is its own, only a person knows.
+/// Refuses a copy of the database that has a log beside it. Only a person knows whether the log
+/// belongs to it.
 pub(super) fn refuse(path: &Path) -> Result<(), StoreError> {
     match logs(path)?.first() {
         None => Ok(()),
@@ -70,7 +77,7 @@ pub(super) fn refuse(path: &Path) -> Result<(), StoreError> {
     }
 }
 
-/// In a sentence what was set aside.
+/// Sentences that say what was set aside.
 pub(super) fn words(strange: &[PathBuf]) -> String {
     let names: Vec<String> = strange.iter().map(|path| path.display().to_string()).collect();
     format!(
@@ -79,7 +86,8 @@ pub(super) fn words(strange: &[PathBuf]) -> String {
     )
 }
 
-/// The files beside the one at `path`, past all links, that SQLite would bring into it, unless somebody works with them.
+/// The logs beside the file at `path`, after all links are followed. Empty if another process has
+/// them open.
 fn logs(path: &Path) -> Result<Vec<PathBuf>, StoreError> {
     let failed =
         |path: &Path, error: std::io::Error| StoreError::Unavailable(format!("{}: {error}", path.display()));
@@ -99,7 +107,8 @@ fn logs(path: &Path) -> Result<Vec<PathBuf>, StoreError> {
     Ok(found)
 }
 
-/// Whether another process has the log's index open. This one has not: its connections are closed.
+/// Whether another process has the log's index open. This process does not, because its connections
+/// are closed.
 fn is_in_use(index: &Path) -> std::io::Result<bool> {
     let file = match File::open(index) {
         Ok(file) => file,

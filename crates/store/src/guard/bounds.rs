@@ -1,4 +1,4 @@
-//! How long a statement may take, on the client and on the server.
+//! The time that a statement may take, on the client and on the server.
 
 use std::time::Duration;
 
@@ -7,11 +7,12 @@ use diesel::{PgConnection, QueryResult};
 
 use crate::language::ask_for_english;
 
-/// The bounds of one connection's statements. The server's are shorter than the client's: a statement that only waits for a lock ends with
-/// an error of the server, and the connection stays usable.
+/// The bounds of a connection's statements. The server's bounds are shorter than the client's, so
+/// that a statement that only waits for a lock ends with an error of the server, and the connection
+/// stays usable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Bounds {
-    /// When the connection is given up.
+    /// After this time the client gives the connection up.
     pub here: Duration,
     /// `statement_timeout`.
     pub statement: Duration,
@@ -19,13 +20,15 @@ pub(crate) struct Bounds {
     pub lock: Duration,
 }
 
-/// The server ends a transaction that is idle for this long: its process was stopped, or ended without the server noticing.
+/// The server ends a session whose transaction is idle for this long. Its process was stopped, or
+/// has ended without the server noticing.
 pub(crate) const IDLE_IN_TRANSACTION: Duration = Duration::from_secs(30);
 
 impl Bounds {
-    /// For heartbeats, by which others judge a node.
+    /// For heartbeats, by which other nodes judge a node.
     pub const HEARTBEAT: Self = Self::new(4000, 3500, 3000);
-    /// For writers of check-ins: a statement that hangs is given up early enough for a second attempt before the requests are answered 503.
+    /// For writers of check-ins. A statement that hangs is given up early enough for a second
+    /// attempt before the requests are answered with 503.
     pub const CHECK_INS: Self = Self::new(5000, 4500, 4000);
     /// For everything else.
     pub const WORK: Self = Self::new(10_000, 9000, 4000);
@@ -35,8 +38,9 @@ impl Bounds {
         Self { here: ms(here_ms), statement: ms(statement_ms), lock: ms(lock_ms) }
     }
 
-    /// Sets the session's settings, where the server's own are not stricter; has the session end when a transaction is left open; and has the server look each two seconds whether anybody
-    /// still waits for a statement, where it can (Postgres 14 and later, by the system that it runs on).
+    /// Sets the timeouts of the session, unless the server's own are stricter. Also has the server
+    /// check every two seconds that the client is still connected while a statement runs. Only
+    /// Postgres 14 and later can do that, and not on every operating system.
     pub fn tell(self, connection: &mut PgConnection) -> QueryResult<()> {
         let (statement, lock) = (self.statement.as_millis(), self.lock.as_millis());
         let idle = IDLE_IN_TRANSACTION.as_millis();
@@ -47,7 +51,8 @@ impl Bounds {
         {
             log::debug!("the server does not look whether anybody still waits for it: {error}");
         }
-        // A refusal is not fatal: Innkeeper then works as it does with a server in another language, and the start says so.
+        // A refusal is not fatal: Innkeeper then works as with a server in another language, and
+        // reports that at the start.
         if let Err(error) = ask_for_english(connection) {
             log::debug!("the server is not asked for English: {error}");
         }
@@ -55,7 +60,8 @@ impl Bounds {
     }
 }
 
-/// Sets those of the `wanted` pairs of name and milliseconds that the server knows and has not set lower itself.
+/// SQL that sets those of the `wanted` settings (pairs of name and milliseconds) that the server
+/// knows and has not set to a lower value itself.
 fn settings(wanted: &str) -> String {
     format!(
         "SELECT set_config(s.name, CASE WHEN s.setting = '0' OR s.setting::BIGINT > b.ms THEN b.ms::TEXT ELSE s.setting END, false)
@@ -78,7 +84,7 @@ mod tests {
         value: String,
     }
 
-    /// What the session of a new connection ends statements and transactions by.
+    /// The three timeouts of the session of a new connection.
     fn told(database: &TestDatabase) -> [String; 3] {
         let mut connection = PgConnection::establish(database.url()).unwrap();
         Bounds::WORK.tell(&mut connection).unwrap();

@@ -1,8 +1,9 @@
-//! Finding the socket of a new connection, and a bound on the connecting itself.
+//! Finds the socket of a new connection, and bounds the time that connecting takes.
 //!
-//! Over TCP each attempt asks libpq for a `tcp_user_timeout` that differs by some milliseconds from all others; this mark identifies
-//! its socket. A socket file has no such mark. Such attempts begin one after the other, and the socket of each is the one that is new.
-//! It is searched for while libpq connects, and once it is found the next attempt may begin.
+//! Over TCP, each attempt asks libpq for a `tcp_user_timeout` that differs by some milliseconds
+//! from all others. This mark identifies its socket. A connection through a socket file has no such
+//! mark. Such attempts begin one after the other, and the socket of each is the one that is new. A
+//! thread searches for it while libpq connects. When it is found, the next attempt may begin.
 
 use std::collections::{HashMap, HashSet};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
@@ -20,18 +21,20 @@ use crate::database_url::{DatabaseUrl, PostgresUrl};
 
 use super::{copy_if, has_mark, leads_to_postgres, open_files, with_file};
 
-/// How long an attempt over a socket file waits until nobody else begins one.
+/// How long an attempt through a socket file waits for its turn.
 const TURN_PATIENCE: Duration = Duration::from_secs(1);
-/// How long an attempt may take beyond what libpq waits for each host: it sets the session up, and libpq bounds only what comes before.
+/// How much longer an attempt may take than libpq waits for all hosts. libpq does not bound the
+/// time for setting up the session.
 const SETTING_UP: Duration = Duration::from_secs(3);
-/// How often the socket of an attempt over a file is looked for: at first, and after [`SOON`].
+/// The pause between two searches for the socket of an attempt through a socket file: at first, and
+/// after [`SOON`].
 const LOOK_SOON: Duration = Duration::from_millis(1);
 const LOOK_LATER: Duration = Duration::from_millis(20);
 const SOON: Duration = Duration::from_millis(100);
 /// The number of different marks.
 const MARKS: u32 = 5000;
 
-/// Connects; returns a second handle of the connection's socket, where it was found.
+/// Connects. Also returns a second handle of the connection's socket, if it was found.
 pub(super) fn connect(url: &str) -> Result<(PgConnection, Option<OwnedFd>), ConnectionError> {
     let Ok(DatabaseUrl::Postgres(url)) = DatabaseUrl::parse(url) else {
         return Err(ConnectionError::InvalidConnectionUrl("it is no address of Postgres".to_owned()));
@@ -43,7 +46,8 @@ pub(super) fn connect(url: &str) -> Result<(PgConnection, Option<OwnedFd>), Conn
     let found = finder.and_then(Finder::finish);
     drop(attempt);
     let connection = connection?;
-    // libpq may have gone on to another host; then only this handle of the first socket is still open.
+    // libpq may have moved on to another host. Then this handle is the only one of the first socket
+    // that is still open.
     let socket = match found.filter(|found| places(found.as_fd()) > 1) {
         Some(found) => Some(found),
         None => only(|socket| has_mark(socket, address.mark)),
@@ -57,13 +61,13 @@ pub(super) fn connect(url: &str) -> Result<(PgConnection, Option<OwnedFd>), Conn
     Ok((connection, socket))
 }
 
-/// What an address says about the connecting.
+/// What an address says about connecting.
 struct Address {
     marked_url: String,
     mark: u32,
-    /// What `tcp_user_timeout` is without the mark, ms.
+    /// The `tcp_user_timeout` without the mark, in milliseconds.
     user_timeout: u32,
-    /// Whether it may lead through a socket file.
+    /// Whether the connection may go through a socket file.
     is_file: bool,
     /// How long libpq may take.
     patience: Duration,
@@ -74,7 +78,8 @@ impl Address {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = |name: &str| url.parameter(name).and_then(|value| value.parse::<u32>().ok());
         let user_timeout = number("tcp_user_timeout").unwrap_or_default();
-        // Zero leaves it to the system; the mark must then be no bound, before it is taken away again.
+        // Zero means the default of the system. Then the mark must be so large that it is no real
+        // bound until it is removed again.
         let base = if user_timeout == 0 { 3_600_000 } else { user_timeout };
         let mark = base.saturating_add(1 + NEXT.fetch_add(1, Ordering::Relaxed) % MARKS);
         let by_parameter = url.parameter("host").or(url.parameter("hostaddr"));
@@ -97,10 +102,10 @@ impl Address {
     }
 }
 
-/// The one open socket that `is_it` accepts. None if there are several: another part of the process then connects to Postgres without this
-/// module, and no socket is better than a wrong one.
+/// The only open socket that `is_it` accepts. `None` if there are several: another part of the
+/// process then connects to Postgres without this module, and no socket is better than a wrong one.
 fn only(is_it: impl Fn(BorrowedFd<'_>) -> bool) -> Option<OwnedFd> {
-    // By its identity: a copy made a moment ago may be met under a number that was free.
+    // Count by identity: the loop may meet its own copy of the socket under a new number.
     let mut found: HashMap<u64, OwnedFd> = HashMap::new();
     for file in open_files() {
         if let Some(copy) = copy_if(file, &is_it)
@@ -128,14 +133,14 @@ fn files_to_postgres() -> HashSet<u64> {
     open_files().into_iter().filter_map(|file| with_file(file, known)).collect()
 }
 
-/// What looks for the socket of an attempt over a file while libpq connects, on a thread.
+/// A thread that searches for the socket of an attempt through a socket file while libpq connects.
 struct Finder {
     stop: Sender<()>,
     thread: JoinHandle<Option<OwnedFd>>,
 }
 
 impl Finder {
-    /// Waits for its turn, and begins.
+    /// Waits for its turn, and starts the thread.
     fn start(mark: u32) -> Result<Self, ConnectionError> {
         let turn = Turn::take()?;
         let before = files_to_postgres();
@@ -165,15 +170,15 @@ impl Finder {
         Ok(Self { stop, thread })
     }
 
-    /// What it has found, now that libpq is done.
+    /// Ends the thread when libpq is done. Returns the socket that it has found.
     fn finish(self) -> Option<OwnedFd> {
-        // An error says that it has ended already.
+        // An error means that the thread has ended already.
         let _ = self.stop.send(());
         self.thread.join().unwrap_or_default()
     }
 }
 
-/// The right to begin to connect over a socket file; given back when dropped.
+/// The right to begin a connection through a socket file. Dropping it gives the right back.
 struct Turn;
 
 static TAKEN: Mutex<bool> = Mutex::new(false);
@@ -199,14 +204,15 @@ impl Drop for Turn {
     }
 }
 
-/// An attempt under way, which the watchdog ends when it takes too long. Over when dropped.
+/// An attempt that is under way. The watchdog ends it if it takes too long. Dropping it marks the
+/// end of the attempt.
 struct Attempt {
     mark: u32,
 }
 
 struct UnderWay {
     mark: u32,
-    /// Its socket, where it was found otherwise than by the mark.
+    /// The identity of its socket, if it was found without the mark.
     socket: Option<u64>,
     until: Instant,
 }
@@ -230,7 +236,7 @@ impl Drop for Attempt {
     }
 }
 
-/// Says which socket is that of an attempt.
+/// Stores which socket belongs to an attempt.
 fn claim(mark: u32, socket: u64) {
     for one in under_way().iter_mut().filter(|one| one.mark == mark) {
         one.socket = Some(socket);
@@ -242,7 +248,7 @@ pub(super) fn look() {
     let mut under_way = under_way();
     let now = Instant::now();
     for one in under_way.iter_mut().filter(|one| one.until < now) {
-        // libpq goes on to its next host.
+        // libpq then tries the next host, which gets this much time.
         one.until = now + SETTING_UP;
         for file in open_files() {
             let is_it = |socket: BorrowedFd<'_>| {

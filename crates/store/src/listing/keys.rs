@@ -1,4 +1,4 @@
-//! Which reservations a page has, in which order: the keys of those that may fit, found in SQL.
+//! Which reservations a page has, and in which order. SQL finds the keys of those that may match.
 
 use diesel::dsl::sql;
 use diesel::prelude::*;
@@ -13,100 +13,102 @@ use crate::connection::AnyConnection;
 use crate::rows::{NamedRow, ms, time};
 use crate::schema::{alerts, reservations, states};
 
-/// So many at a time.
+/// How many keys are read at a time.
 const CHUNK: i64 = 1000;
-/// The same where each time takes a walk through all of them.
+/// How many keys are read at a time if each query walks through all reservations.
 const LONG_CHUNK: i64 = 5000;
 
-/// The order of [`Cursor::Silent`].
+/// The order of [`ListCursor::Silent`].
 const SILENCE: &str = "COALESCE(states.last_checkin_at, 0), states.reservation_id";
 
 diesel::define_sql_function! {
-    /// In lower case.
+    /// The text in lower case.
     fn lower(text: Text) -> Text;
 }
 
-/// Which reservations.
+/// Which reservations are listed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
-    /// A part of app or component, whatever its case.
+    /// Those whose app or component contains this text. Upper and lower case are not distinguished.
     pub text: Option<String>,
-    /// Just this app.
+    /// Those of this app.
     pub app: Option<String>,
-    /// Just this owner.
+    /// Those of this owner.
     pub owner: Option<String>,
-    /// With this tag.
+    /// Those with this tag.
     pub tag: Option<String>,
-    /// In this state.
+    /// Those in this state.
     pub state: Option<State>,
-    /// Of these apps alone: those that a caller is bound to.
+    /// Those of these apps, to which the caller is limited.
     pub apps: Option<Vec<String>>,
 }
 
 impl Filter {
-    /// Whether no column takes out any: it is empty, or its state is found by evaluation alone.
+    /// Whether the filter adds no condition to the query of the keys: it is empty, or it asks only
+    /// for a state that an evaluation alone can tell.
     fn is_derived(&self) -> bool {
         let by_set = matches!(self.state, Some(State::Down | State::Snoozed | State::New | State::Running));
         !by_set && *self == Self { state: self.state, ..Self::default() }
     }
 }
 
-/// Where a page begins, and so in which order it goes on.
+/// Where a page begins, and in which order it lists reservations.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ListCursor {
     /// Those with an open alert first, then the others, each by name.
     Worst {
-        /// Whether those with an open alert are not through yet.
+        /// Whether the page begins among those with an open alert.
         down: bool,
-        /// Behind this app; empty before everything.
+        /// The app behind which the page begins. Empty for the first page.
         app: String,
-        /// And this component.
+        /// The component behind which the page begins.
         component: String,
     },
     /// By app and component.
     Name {
-        /// Behind this app; empty before everything.
+        /// The app behind which the page begins. Empty for the first page.
         app: String,
-        /// And this component.
+        /// The component behind which the page begins.
         component: String,
     },
-    /// The one made last first.
+    /// The newest first.
     Newest {
-        /// Before this number.
+        /// The page begins with the next smaller id.
         before: i64,
     },
-    /// The one whose last success is longest ago first, before them those that had none. No index knows this order, because each check-in
-    /// changes it: a page takes one walk through the states.
+    /// The one whose last success is longest ago first. Those without a success come before all
+    /// others. There is no index in this order, because every check-in would change it: each page
+    /// walks through all states once.
     Silent {
-        /// Behind this last success.
+        /// The last success behind which the page begins.
         last: Option<Time>,
-        /// And this number; 0 before everything.
+        /// The id behind which the page begins. 0 for the first page.
         id: i64,
     },
 }
 
 impl ListCursor {
-    /// The worst first, from the beginning.
+    /// The first page, the worst first.
     pub fn worst() -> Self {
         Self::Worst { down: true, app: String::new(), component: String::new() }
     }
 
-    /// By name, from the beginning.
+    /// The first page, by name.
     pub fn name() -> Self {
         Self::Name { app: String::new(), component: String::new() }
     }
 
-    /// The newest first, from the beginning.
+    /// The first page, the newest first.
     pub fn newest() -> Self {
         Self::Newest { before: i64::MAX }
     }
 
-    /// The longest silent first, from the beginning.
+    /// The first page, the longest silent first.
     pub fn silent() -> Self {
         Self::Silent { last: None, id: 0 }
     }
 
-    /// The same place just behind `key`.
+    /// The cursor just behind `key`, in the same order.
     pub(super) fn behind(&self, key: &Key) -> Self {
         match self {
             Self::Worst { down, .. } => {
@@ -118,7 +120,7 @@ impl ListCursor {
         }
     }
 
-    /// What comes when this order has no more.
+    /// Where the list goes on when there are no more keys behind this cursor. `None` at the end.
     pub(super) fn then(&self) -> Option<Self> {
         let more = matches!(self, Self::Worst { down: true, .. });
         more.then(|| Self::Worst { down: false, app: String::new(), component: String::new() })
@@ -130,7 +132,7 @@ impl ListCursor {
     }
 }
 
-/// What a reservation is ordered by.
+/// The columns by which reservations are ordered.
 #[derive(Queryable)]
 pub(super) struct Key {
     pub id: i64,
@@ -139,7 +141,7 @@ pub(super) struct Key {
     last: Option<i64>,
 }
 
-/// The keys of up to `limit` reservations behind `cursor` that may fit.
+/// The keys of up to `limit` reservations behind `cursor` that may match the filter.
 pub(super) fn keys(
     connection: &mut AnyConnection,
     filter: &Filter,
@@ -152,7 +154,7 @@ pub(super) fn keys(
         .limit(limit)
         .select((reservations::id, reservations::app, reservations::component, states::last_checkin_at))
         .into_boxed();
-    // Both databases find the beginning of a pair of columns in an index where it is written as a pair.
+    // Compare the columns as a pair: then both databases find the first row through the index.
     let behind = |app: &str, component: &str| {
         sql::<Bool>("(reservations.app, reservations.component) > (")
             .bind::<Text, _>(app.to_owned())
@@ -165,7 +167,7 @@ pub(super) fn keys(
             query = query.filter(behind(app, component)).order((reservations::app, reservations::component));
         }
         ListCursor::Newest { before } => {
-            // Of both, or Postgres may walk through the states from their end.
+            // Limit both columns: otherwise Postgres may walk through all states from the end.
             query = query
                 .filter(reservations::id.lt(*before))
                 .filter(states::reservation_id.lt(*before))
@@ -181,7 +183,8 @@ pub(super) fn keys(
             };
             query = query.filter(behind("")).order(sql::<(BigInt, BigInt)>(SILENCE));
             if filter.is_derived() {
-                // The first of them are found in the states alone: with the join both databases would sort them all.
+                // Find the first ones in `states` alone: with the join, both databases would sort
+                // all rows.
                 query = query.filter(
                     behind("reservations.id IN (SELECT states.reservation_id FROM states WHERE")
                         .sql(&format!(" ORDER BY {SILENCE} LIMIT {limit})")),
@@ -216,11 +219,12 @@ pub(super) fn keys(
         query = query.filter(reservations::owner.eq(owner.clone()));
     }
     if let Some(tag) = &filter.tag {
-        // As it stands in the JSON list.
+        // As it is written in the JSON list.
         let quoted = serde_json::Value::from(tag.as_str()).to_string();
         query = query.filter(reservations::tags.like(containing(&quoted)).escape('\\'));
     }
-    // Sets that are found without a look at each reservation. What is due to be looked at may be down before the sweeper has said so.
+    // States whose candidates are found without evaluating each reservation. One that is due may be
+    // down before the sweeper has opened the alert.
     match filter.state {
         Some(State::Down) => {
             query = query.filter(
@@ -258,8 +262,8 @@ pub(super) fn keys(
     Ok(query.load(connection)?)
 }
 
-/// The keys by name, read from the index of names alone: for a table of which not all can be read. What the filter means is left to the
-/// rows, as far as they tell.
+/// The keys by name, read from the index of names alone, for a table with rows that cannot be read.
+/// Of the filter only `app` and `apps` are applied here.
 pub(super) fn readable_keys(
     connection: &mut AnyConnection,
     filter: &Filter,
@@ -271,7 +275,7 @@ pub(super) fn readable_keys(
         ListCursor::Worst { app, component, .. } | ListCursor::Name { app, component } => {
             (app.as_str(), component.as_str())
         }
-        // Without their rows the others have no order.
+        // The index does not have the columns of these orders. List by name from the beginning.
         ListCursor::Newest { .. } | ListCursor::Silent { .. } => ("", ""),
     };
     let index = match connection {
@@ -295,7 +299,8 @@ pub(super) fn readable_keys(
     Ok(rows.into_iter().filter(fits).map(key).collect())
 }
 
-/// The pattern of texts that contain `text`, with `\` before what LIKE would take for more than itself.
+/// The LIKE pattern for texts that contain `text`. Characters that are special in a pattern are
+/// escaped with `\`.
 fn containing(text: &str) -> String {
     let mut pattern = String::from("%");
     for character in text.chars() {

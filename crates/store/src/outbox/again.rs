@@ -1,4 +1,4 @@
-//! Trying a message again because somebody asks for it.
+//! Retries a message on request.
 
 use diesel::prelude::*;
 use diesel::sql_types::{Nullable, Text};
@@ -11,23 +11,24 @@ use crate::rows::ms;
 use crate::schema::deliveries;
 use crate::{ActingStore, StoreError};
 
-/// What became of the wish to try a message again.
+/// The result of a request to retry a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Retried {
-    /// It is tried now.
+    /// The message is tried now.
     Done,
     /// There is no such message.
     Unknown,
-    /// It was delivered already.
+    /// The message was already delivered.
     Delivered,
-    /// There is no alerter of this name any more.
+    /// The message's alerter, with this name, no longer exists.
     NoAlerter(String),
 }
 
 impl ActingStore {
-    /// Has a message that was given up wait again, as if it had not been tried, and has it tried now, by itself, also
-    /// while messages gather for its recipient. One that waits is tried now too. When it was put in stays: one older
-    /// than messages are tried for gets one more try. One whose alerter is gone stays as it is.
+    /// Makes a message ready to be sent now, even while messages are collected for its recipient. A
+    /// message that was given up waits again as if it had never been tried, and is sent alone. Its
+    /// creation time is kept, so a message that is too old for retries gets one attempt. A message
+    /// whose alerter no longer exists is not changed.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -47,7 +48,7 @@ impl ActingStore {
                     deliveries::state.eq(DeliveryState::Waiting.as_str()),
                     deliveries::attempts.eq(0),
                     deliveries::finished_at.eq(None::<i64>),
-                    // A digest that it was part of does not come together again.
+                    // The digest that it was part of is not restored.
                     deliveries::sending.eq(deliveries::key.nullable()),
                 ))
                 .execute(connection)?;
@@ -72,9 +73,9 @@ struct About {
     alert_id: Option<i64>,
 }
 
-/// Has the message go out now under a key of its own, for which nothing gathers, and before it what waits of its
-/// incident. What may have been sent already goes out just as it was, with all that was in it. False where it does not
-/// wait.
+/// Makes the message ready now, with a key of its own, so that it is not held back. The same is
+/// done with earlier messages of its incident that wait. Sendings that may have been sent before
+/// are made ready as a whole and keep their key. Returns false if the message does not wait.
 fn try_now(connection: &mut AnyConnection, id: i64, about: &About, now: Time) -> Result<bool, StoreError> {
     let waiting = || {
         deliveries::table
@@ -95,7 +96,7 @@ fn try_now(connection: &mut AnyConnection, id: i64, about: &About, now: Time) ->
     }
     let (ids, sendings): (Vec<i64>, Vec<Option<String>>) = before.into_iter().unzip();
     let together = deliveries::id.eq_any(ids).or(deliveries::sending.eq_any(sendings.into_iter().flatten()));
-    // What is being sent at this moment is left to its sender.
+    // Messages that are being sent are left to their sender.
     let free = deliveries::lease_until.is_null().or(deliveries::lease_until.le(ms(now)));
     diesel::update(waiting().filter(together).filter(free))
         .set((
@@ -107,6 +108,6 @@ fn try_now(connection: &mut AnyConnection, id: i64, about: &About, now: Time) ->
 }
 
 diesel::define_sql_function! {
-    /// The first of the two that is not NULL.
+    /// SQL's COALESCE: the first of the two values that is not NULL.
     fn coalesce(first: Nullable<Text>, second: Nullable<Text>) -> Nullable<Text>;
 }

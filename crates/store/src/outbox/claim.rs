@@ -1,4 +1,4 @@
-//! Claiming by a lease what is ready to go out.
+//! Claims messages that are ready to be sent, by a lease.
 
 use chrono::TimeDelta;
 use diesel::prelude::*;
@@ -15,13 +15,16 @@ use crate::rows::{ms, time};
 use crate::schema::deliveries;
 use crate::{Seldom, Store, StoreError};
 
-/// Groups that a claim looks at before it gives up: others may hold the first ones, or they cannot be read.
+/// How many groups of messages a claim tries before it gives up. Another sender may hold the first
+/// ones, or they cannot be read.
 const GROUPS: usize = 16;
-/// The class of the advisory locks under which digests are claimed: any number that no other program uses here.
+/// The class of the advisory locks under which digests are claimed. The number is arbitrary; no
+/// other program may use it on this database.
 const DIGEST_LOCKS: i32 = 0x1221_6b65;
 
 impl Store {
-    /// Claims up to `limit` single messages for `alerter`, each a sending of its own, oldest first.
+    /// Claims up to `limit` messages for `alerter`, each as a sending of its own, and returns them
+    /// oldest first.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -36,8 +39,10 @@ impl Store {
         self.claim_singles_after(None, alerter, now, lease, token, limit)
     }
 
-    /// The same, of those that stand behind `place`. What has gone out leaves an entry in the index that is dead and yet passed over
-    /// one by one until the table is vacuumed: who works off a storm need not begin with them each time.
+    /// As [`Self::claim_singles`], without the messages up to `place`. Every message that was sent
+    /// leaves a dead entry in the index. Until the table is vacuumed, a query that begins at the
+    /// start of the index reads all of them. A sender with many messages to send skips them with
+    /// `place`.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -80,10 +85,12 @@ impl Store {
         Ok(sendings)
     }
 
-    /// Claims what waits for one recipient of `alerter`, up to `limit` messages, as one sending; where the alerter is `paced`, for
-    /// somebody who does not gather messages at the moment, and has messages gather for them.
+    /// Claims up to `limit` messages to one recipient of `alerter` as one sending. If `is_paced`,
+    /// it leaves out recipients for whom messages are being collected, and begins to collect
+    /// messages for the one it claims.
     ///
-    /// What may have been sent before goes out again as it was; everything else that is ready goes out together.
+    /// Messages that may have been sent before are claimed again exactly as they were. All other
+    /// messages to the recipient that are ready form one sending.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -96,14 +103,14 @@ impl Store {
         limit: i64,
         is_paced: bool,
     ) -> Result<Option<Sending>, StoreError> {
-        // A message waits while an earlier one of its incident cannot go out with it.
+        // A message waits while an earlier one of its incident cannot be sent with it.
         let not_yet = "earlier.id < d.id
              AND (earlier.next_at > $2
                   OR earlier.lease_until > $2
                   OR earlier.sending IS DISTINCT FROM d.sending)";
         let not_gathering = if is_paced { pacing::not_gathering_sql() } else { String::new() };
-        // First looked for without the lock: what gathers is passed over row by row, and who finds nothing keeps nobody
-        // from writing.
+        // Search without the lock first. Messages that are being collected are skipped row by row,
+        // which takes time, and a search that finds nothing must not keep others from writing.
         if first_group(&mut *self.get()?, alerter, now, not_yet, &not_gathering, &[])?.is_none() {
             return Ok(None);
         }
@@ -117,8 +124,9 @@ impl Store {
                 };
                 let of_group = "AND d.recipient = $3 AND COALESCE(d.sending, '') = $4";
                 let ready = ready_sql(connection, not_yet, of_group, "ORDER BY d.id LIMIT $5");
-                // The key follows from what goes out together, so that whenever just that goes out again, it has the same key: also after a
-                // refusal, and when somebody asks for a message that was given up.
+                // The key is derived from the messages that are sent together. Whenever exactly
+                // these are sent again, the key is the same: also after a refusal, and when
+                // somebody asks for a message that was given up.
                 let rows: Vec<ClaimedRow> = sql_query(format!(
                     "WITH ready AS MATERIALIZED ({ready})
                      UPDATE deliveries
@@ -155,7 +163,7 @@ impl Store {
     }
 }
 
-/// To whom what is ready first goes, and under which key if it has one.
+/// The recipient of the message that became ready first, and the key of its sending if it has one.
 fn first_group(
     connection: &mut AnyConnection,
     alerter: &str,
@@ -178,8 +186,8 @@ fn first_group(
         .optional()?)
 }
 
-/// Has those who claim digests of one alerter take turns. A claim that is not committed cannot be seen, and what follows
-/// the messages in it would seem to be ready.
+/// Lets only one transaction at a time claim digests of an alerter. Other transactions do not see a
+/// claim that is not committed, and would take later messages of its incidents to be ready.
 fn one_at_a_time(connection: &mut AnyConnection, alerter: &str) -> Result<(), StoreError> {
     if let AnyConnection::Postgres(connection) = connection {
         sql_query("SELECT pg_advisory_xact_lock($1, hashtext($2))")
@@ -190,11 +198,12 @@ fn one_at_a_time(connection: &mut AnyConnection, alerter: &str) -> Result<(), St
     Ok(())
 }
 
-/// The text of a query over what is ready for alerter `$1` at `$2`.
+/// A query over the messages that are ready for alerter `$1` at `$2`.
 ///
-/// The earlier messages are looked for by a query with a limit, one index look-up for each candidate: NOT EXISTS would be turned
-/// into a join, which planners without statistics make quadratic. They wait as long as they have not ended: asked by `state`, such
-/// planners would take the index of all that waits.
+/// A subquery with a limit looks for earlier messages, which takes one index look-up for each
+/// candidate. NOT EXISTS would be turned into a join, which takes quadratic time with planners that
+/// have no statistics. The subquery asks for `finished_at` and not for `state`, because for `state`
+/// such planners would use the index of all waiting messages.
 fn ready_columns(columns: &str, not_yet: &str, and: &str, then: &str, lock: &str) -> String {
     format!(
         "SELECT {columns}
@@ -217,7 +226,7 @@ fn ready_columns(columns: &str, not_yet: &str, and: &str, then: &str, lock: &str
     )
 }
 
-/// The ids and keys of what is ready, locked against other claimers.
+/// A query that locks the messages that are ready, and returns their ids and keys.
 fn ready_sql(connection: &AnyConnection, not_yet: &str, and: &str, then: &str) -> String {
     let lock = match connection {
         AnyConnection::Postgres(_) => "FOR UPDATE OF d SKIP LOCKED",
@@ -252,7 +261,8 @@ struct ClaimedRow {
     next_at: i64,
 }
 
-/// The claimed messages. One that cannot be read is given up, so that it does not keep the others waiting for ever.
+/// Builds the result from the claimed rows. A message that cannot be read is given up, so that it
+/// does not block the others forever.
 fn readable<T>(
     connection: &mut AnyConnection,
     rows: Vec<ClaimedRow>,

@@ -1,4 +1,5 @@
-//! Messages whose alerter is gone: they are given up, the operator is told once, and what nobody has heard of an open alert is told anew.
+//! Gives up messages whose alerter no longer exists. The operator is told once. Open alerts of
+//! which nobody was notified are reported anew, through the alerters that exist.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -22,31 +23,32 @@ use crate::schema::{alerts, deliveries, outages, states};
 use crate::sweep::{DueReservation, load_due};
 use crate::{NewDelivery, Store, StoreError};
 
-/// What there is to tell of an alerter that is gone.
+/// What the operator is told about an alerter that no longer exists.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct GoneAlerter {
     /// Its name.
     pub alerter: String,
-    /// Messages that waited for it, those to the operator left out.
+    /// How many messages waited for it, without those to the operator.
     pub messages: i64,
-    /// Reservations with an open alert that nobody had heard of: it is told anew. Of the first batch.
+    /// Reservations in the first batch whose open alert is reported anew, because nobody was
+    /// notified of it.
     pub told_anew: Vec<String>,
 }
 
-/// How messages for an alerter that is gone are given up.
+/// How messages for an alerter that no longer exists are given up.
 pub struct GivingUp<'a> {
-    /// How many messages at once.
+    /// The most messages in one transaction.
     pub limit: i64,
-    /// Those that were put in later stay.
+    /// Messages that were put in after this time are kept.
     pub until: Time,
-    /// Tells an open alert that nobody has heard of.
+    /// Words the messages about an open alert of which nobody was notified.
     pub anew: &'a dyn Fn(&AlertEvent<'_>) -> Vec<NewDelivery>,
-    /// Tells the operator.
+    /// Words the messages to the operator.
     pub operator: &'a dyn Fn(&GoneAlerter) -> Vec<NewDelivery>,
 }
 
 impl Store {
-    /// The alerters for which messages wait.
+    /// The alerters for which messages wait, sorted by name.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -54,7 +56,8 @@ impl Store {
         let connection = &mut *self.get()?;
         let mut all: Vec<String> = Vec::new();
         loop {
-            // One look-up in the index for each: there may be many messages, and there are few alerters.
+            // One index look-up for each alerter: there may be many messages, but there are few
+            // alerters.
             let next: Option<Name> = sql_query(
                 "SELECT alerter FROM deliveries
                  WHERE state = 'waiting' AND alerter > $1
@@ -80,9 +83,11 @@ impl Store {
             .get_result(&mut *self.get()?)?)
     }
 
-    /// Gives up messages that wait for `alerter`, which is gone, in one transaction with what is told because of it: of an open alert to
-    /// whoever is to be told of it now, where nobody has heard of it, and with `is_first` to the operator of all that wait. Leaves out what is
-    /// being sent, or belongs to a reservation that somebody else has locked. Returns how many it gave up.
+    /// Gives up messages that wait for `alerter`, which no longer exists. In the same transaction,
+    /// open alerts of which nobody was notified are reported anew, and, if `is_first`, the operator
+    /// is told how many messages wait. Messages that are being sent are left out, and so are those
+    /// of a reservation that another transaction has locked. Returns how many messages were given
+    /// up.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -113,7 +118,7 @@ impl Store {
             let mut counted = AllGivenUp::new();
             add_given_up(connection, &ids, &problem, false, &mut counted)?;
             note_given_up(connection, &counted)?;
-            // Told here, and not once more as an outage.
+            // The operator is told here, so the outage must not be told as well.
             diesel::update(outages::table.filter(outages::alerter.eq(alerter)))
                 .set(outages::told_at.eq(Some(ms(now))))
                 .execute(connection)?;
@@ -156,7 +161,7 @@ struct WaitingRow {
     alert_id: Option<i64>,
 }
 
-/// The first messages that wait for the alerter and are not being sent, locked against senders.
+/// Locks the first messages that wait for the alerter and are not being sent.
 fn waiting(
     connection: &mut AnyConnection,
     alerter: &str,
@@ -184,7 +189,7 @@ fn waiting(
     .load(connection)?)
 }
 
-/// How many there are of those, messages to the operator left out.
+/// How many messages wait for the alerter and are not being sent, without those to the operator.
 fn count(connection: &mut AnyConnection, alerter: &str, until: Time, now: Time) -> Result<i64, StoreError> {
     Ok(deliveries::table
         .filter(deliveries::state.eq(DeliveryState::Waiting.as_str()))
@@ -196,16 +201,17 @@ fn count(connection: &mut AnyConnection, alerter: &str, until: Time, now: Time) 
         .get_result(connection)?)
 }
 
-/// Alerts that can be told of.
+/// Which alerts can be reported anew, and which are busy.
 #[derive(Default)]
 struct Locked {
-    /// Those that are open: their reservations, which are locked.
+    /// The open ones: the alert's id and its reservation, which is locked.
     open: HashMap<i64, i64>,
-    /// Those whose reservations somebody else has locked.
+    /// Those whose reservation another transaction has locked.
     busy: HashSet<i64>,
 }
 
-/// Locks the reservations of those of these alerts that are open: a sweep that closes one must know whom it was told.
+/// Locks the reservations of the open ones among these alerts. A sweep that closes one must know
+/// who was notified of it.
 fn lock_alerts(connection: &mut AnyConnection, ids: &BTreeSet<i64>) -> Result<Locked, StoreError> {
     let open = |connection: &mut AnyConnection| -> Result<Vec<(i64, i64)>, StoreError> {
         Ok(alerts::table
@@ -227,7 +233,8 @@ fn lock_alerts(connection: &mut AnyConnection, ids: &BTreeSet<i64>) -> Result<Lo
         reservation_id: i64,
     }
     let wanted: Vec<i64> = found.iter().map(|(_, reservation)| *reservation).collect();
-    // Others take these locks before those of messages, so nobody is waited for.
+    // Other transactions lock reservations before messages. Waiting here could deadlock, so skip
+    // what is locked.
     let got: Vec<Id> = sql_query(format!(
         "SELECT reservation_id FROM states WHERE reservation_id IN ({}) ORDER BY reservation_id FOR UPDATE SKIP LOCKED",
         list(&wanted)
@@ -242,13 +249,14 @@ fn lock_alerts(connection: &mut AnyConnection, ids: &BTreeSet<i64>) -> Result<Lo
         .collect();
     let busy = |reservation: &i64| there.contains(reservation) && !got.contains(reservation);
     let busy = found.iter().filter(|(_, reservation)| busy(reservation)).map(|(id, _)| *id).collect();
-    // Some may have been closed before they were locked.
+    // Read again, because some may have closed before they were locked.
     found = open(connection)?;
     found.retain(|(_, reservation)| got.contains(reservation));
     Ok(Locked { open: found.into_iter().collect(), busy })
 }
 
-/// The messages about those of these alerts that nobody has heard of, each with its number and the name of its reservation.
+/// The messages about those of these alerts of which nobody was notified. Each entry has the
+/// alert's id and the name of its reservation.
 fn anew(
     connection: &mut AnyConnection,
     open: &HashMap<i64, i64>,
@@ -257,7 +265,7 @@ fn anew(
 ) -> Result<Vec<(i64, String, Vec<NewDelivery>)>, StoreError> {
     let ids: Vec<i64> = open.keys().copied().collect();
     let heard = reached(connection, &ids)?;
-    // Every alert stands in the log.
+    // The alerter `log` does not count, because every alert is written to the log.
     let is_heard = |id: &i64| heard.get(id).is_some_and(|all| all.iter().any(|one| one.alerter != LOG));
     let mut reservations: Vec<i64> =
         open.iter().filter(|(id, _)| !is_heard(id)).map(|(_, reservation)| *reservation).collect();

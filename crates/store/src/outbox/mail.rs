@@ -1,4 +1,5 @@
-//! Whether mail goes out, as the deliveries tell it. Those with a recipient are mail; other ways out have but one.
+//! Whether mail can be sent, judged by the deliveries. Those with a recipient are mail: all other
+//! alerters have a single recipient, which is not stored.
 
 use std::collections::BTreeSet;
 
@@ -12,17 +13,18 @@ use crate::rows::{ms, time};
 use crate::schema::deliveries;
 use crate::{Store, StoreError};
 
-/// A mail that has been tried in vain for so long, while no other went out, waits for more than a moment.
+/// Mail fails if one has been tried in vain for this long, and no other was delivered meanwhile.
 const LONG: TimeDelta = TimeDelta::minutes(10);
-/// How far back those that were given up count.
+/// How far back deliveries count that have been delivered or given up.
 const LATELY: TimeDelta = TimeDelta::hours(1);
-/// So many people whom mail was refused for, and nobody whom it reached, are no wrong addresses.
+/// Mail also fails if it was refused for this many recipients and reached nobody. For fewer, the
+/// addresses may be wrong.
 const MANY: usize = 3;
-/// So many of those that were given up are read.
+/// The most given-up deliveries that are read.
 const READ: i64 = 100;
 
 impl Store {
-    /// Since when no mail has gone out, though some should have; none where mail goes out or nobody has any.
+    /// Since when sending mail fails. `None` if it works, or if there is no mail to send.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.

@@ -1,10 +1,14 @@
-//! The outbox: messages wait here until an alerter has taken them.
+//! The outbox. Messages wait here until an alerter has sent them.
 //!
-//! A sender claims by a lease, commits, sends, and records. A crash between any two of these loses nothing: the lease runs
-//! out, and the message goes out again under the same key. Messages of one incident to one recipient keep their order.
+//! A sender claims messages by a lease, commits, sends them, and records the result. A crash
+//! between any two of these steps loses nothing: the lease expires, and the message is sent again
+//! with the same key. Messages about one incident to one recipient keep their order.
 //!
-//! `claim.rs` is the claiming, `pacing.rs` who gathers messages, `record.rs` what became of the sends, `again.rs` what somebody wants tried again, `reached.rs` who has been told,
-//! `outages.rs` what does not get through, `gone.rs` what waits for an alerter that is gone; here is what is put in and what waits.
+//! This file puts messages in, and counts those that wait. `claim.rs` claims them, `pacing.rs`
+//! collects messages into digests, `record.rs` records the results, `again.rs` retries a message on
+//! request. `reached.rs` tells who was notified of an alert, `outages.rs` what cannot be delivered,
+//! `mail.rs` whether mail can be sent at all. `gone.rs` gives up messages for an alerter that no
+//! longer exists.
 
 mod again;
 mod claim;
@@ -40,102 +44,105 @@ pub(crate) use reached::reached;
 pub struct NewDelivery {
     /// The alerter's name.
     pub alerter: String,
-    /// The mail address; empty where the alerter has but one recipient.
+    /// The mail address. Empty if the alerter has a single recipient.
     pub recipient: String,
     /// The message.
     pub notice: Notice,
 }
 
 impl NewDelivery {
-    /// A message on this way.
+    /// A message to this recipient through this alerter.
     pub fn through(way: &Way, notice: Notice) -> Self {
         Self { alerter: way.alerter.clone(), recipient: way.recipient().to_owned(), notice }
     }
 }
 
-/// One message of a sending.
+/// One message of a [`Sending`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Delivery {
-    /// Its number.
+    /// Its id.
     pub id: i64,
     /// The message.
     pub notice: Notice,
-    /// How often it was tried before.
+    /// How many attempts to send it there were before.
     pub attempts: i64,
     /// When it was put into the outbox.
     pub created_at: Time,
-    /// From when on it was ready to go out.
+    /// When it became ready to be sent.
     pub next_at: Time,
 }
 
-/// One or more messages that go out together to one recipient, under one key.
+/// One or more messages that are sent together to one recipient, with one key.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sending {
-    /// The idempotency key: the same whenever just these messages are sent again.
+    /// The idempotency key. It is the same whenever exactly these messages are sent again.
     pub key: String,
-    /// The mail address; empty where the alerter has but one recipient.
+    /// The mail address. Empty if the alerter has a single recipient.
     pub recipient: String,
     /// The messages, oldest first.
     pub deliveries: Vec<Delivery>,
 }
 
-/// A place in the order in which messages are ready: when, and the number.
+/// A place in the order in which messages become ready: the time, and the id.
 pub type Place = (Time, i64);
 
-/// What became of a delivery.
+/// The result of an attempt to send a delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SendOutcome {
-    /// The provider took it.
+    /// The provider accepted it.
     Delivered,
     /// It is to be tried again.
     Retry {
-        /// When.
+        /// When to try again.
         at: Time,
-        /// Whether the provider may have taken it all the same; then it must go out again just as it was.
+        /// Whether the provider may have accepted it nevertheless. Then exactly the same messages
+        /// must be sent again with the same key.
         maybe_sent: bool,
         /// What went wrong.
         problem: String,
     },
-    /// It is given up: it was refused for good.
+    /// It is given up, because it was refused permanently.
     Dead {
-        /// Why.
+        /// Why it was refused.
         problem: String,
     },
-    /// It is given up: it was tried for as long as a message is.
+    /// It is given up, because it was retried for as long as messages are.
     Exhausted {
-        /// Why the last time.
+        /// Why the last attempt failed.
         problem: String,
     },
-    /// It was not tried; the lease is given back.
+    /// It was not tried. The lease is given back.
     Untried,
 }
 
-/// Deliveries and what became of them.
+/// Deliveries that have the same result.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FinishedDeliveries {
-    /// Which.
+    /// The ids of the deliveries.
     pub ids: Vec<i64>,
-    /// What became of them.
+    /// The result.
     pub outcome: SendOutcome,
 }
 
-/// How many deliveries there are of each kind that has not ended well.
+/// How many deliveries have not been delivered.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct WaitingCounts {
-    /// Waiting to be sent, or sent again.
+    /// Those that wait for the first or another attempt.
     pub waiting: i64,
-    /// Given up.
+    /// Those that were given up.
     pub dead: i64,
 }
 
 impl Store {
-    /// When the next message of `alerter` is ready to go out; none when nothing waits. May be early: one that is claimed, or waits
-    /// for an earlier one of its incident, counts too.
+    /// When the next message of `alerter` is ready to be sent. `None` if none waits. The time may
+    /// be too early, because messages that are claimed, and those that wait for an earlier message
+    /// of their incident, count too.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn next_delivery_at(&self, alerter: &str) -> Result<Option<Time>, StoreError> {
-        // Not MIN: for that, planners without statistics read the other index of what waits from end to end.
+        // MIN would be slow here: without statistics, planners read all of the other index of
+        // waiting messages for it.
         let next: Option<i64> = deliveries::table
             .filter(deliveries::state.eq(DeliveryState::Waiting.as_str()))
             .filter(deliveries::alerter.eq(alerter))
@@ -146,7 +153,7 @@ impl Store {
         Ok(next.map(time))
     }
 
-    /// How many deliveries wait and how many were given up.
+    /// How many deliveries wait, and how many were given up.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -163,7 +170,7 @@ impl Store {
 }
 
 impl ActingStore {
-    /// Puts messages that belong to no alert (summary, operator) into the outbox.
+    /// Puts messages into the outbox that belong to no alert (summaries, messages to the operator).
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -178,7 +185,7 @@ impl ActingStore {
     }
 }
 
-/// The notice in a row's `notice`.
+/// Parses the column `notice` of the delivery `id`.
 pub(crate) fn notice_of(id: i64, text: &str) -> Result<Notice, StoreError> {
     serde_json::from_str(text).map_err(|error| StoreError::Corrupt {
         table: "deliveries",

@@ -1,7 +1,8 @@
-//! What does not get through: messages that wait too long, and messages that were given up.
+//! Outages: messages that wait too long, and messages that were given up.
 //!
-//! That a message is given up and that somebody must hear of it commit together; the pass over the outages tells it, together with
-//! marking it as told. Messages to the operator are left out: one that fails must not make another.
+//! The transaction that gives up a message also records the outage. [`Store::watch_outages`] puts
+//! the message about the outage into the outbox, in the transaction that marks the outage as told.
+//! Messages to the operator do not count: one that fails must not cause another.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -19,63 +20,67 @@ use crate::rows::{ms, time};
 use crate::schema::{alerts, deliveries, outages};
 use crate::{NewDelivery, Store, StoreError};
 
-/// A message that waits for longer has somebody told.
+/// The operator is told of messages that wait for longer than this.
 pub const TOO_LONG: TimeDelta = TimeDelta::minutes(10);
-/// An outage that was told longer ago is told again if it goes on, and otherwise forgotten.
+/// An outage that was told this long ago is told again if it lasts, and deleted if it does not.
 const TOLD_AGAIN: TimeDelta = TimeDelta::days(1);
 
-/// An alerter that does not get messages through, or a recipient whose messages are refused.
+/// An alerter that cannot deliver messages, or a recipient whose messages are refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outage {
     /// The alerter.
     pub alerter: String,
-    /// The mail address whose messages are refused for good; empty where it is about the alerter.
+    /// The mail address whose messages are refused permanently. Empty if the outage is the
+    /// alerter's.
     pub recipient: String,
-    /// When the first message was put in that it is about.
+    /// When the first of its messages was put into the outbox.
     pub since: Time,
-    /// Messages given up in it.
+    /// How many messages were given up during it.
     pub given_up: i64,
-    /// Messages that wait too long.
+    /// How many messages wait too long.
     pub waiting: i64,
-    /// What went wrong last; empty where nothing was tried.
+    /// The last problem. Empty if nothing was tried.
     pub problem: String,
 }
 
-/// What there is to tell about outages.
+/// What has changed about outages.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OutageNews {
-    /// Those that nobody has heard of.
+    /// Those that have begun, and those that last and are told again.
     pub begun: Vec<Outage>,
-    /// Those that are over.
+    /// Those that have ended.
     pub ended: Vec<Outage>,
-    /// All that go on, those that have begun among them.
+    /// All that last, including those in `begun`.
     pub going_on: Vec<Outage>,
 }
 
-/// What of the latest alert of a reservation did not reach somebody.
+/// The messages about the latest alert of a reservation that have not been delivered.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Undelivered {
-    /// Messages that were given up.
+    /// How many messages were given up.
     pub given_up: i64,
-    /// Messages that wait too long.
+    /// How many messages wait too long.
     pub waiting: i64,
-    /// What went wrong with one of them.
+    /// The problem of one of them.
     pub problem: String,
 }
 
-/// Messages of one alerter to one recipient that are given up in a transaction.
+/// Messages of one alerter to one recipient that one transaction gives up.
 pub(super) struct GivenUp {
     count: i64,
     since: i64,
     problem: String,
 }
 
-/// By alerter and recipient: whoever writes several outages takes them in this order.
+/// By alerter and recipient. Every transaction that writes several outages writes them in this
+/// order, so that transactions cannot deadlock.
 pub(super) type AllGivenUp = BTreeMap<(String, String), GivenUp>;
 
 impl Store {
-    /// Looks what does not get through at `now`, messages that were put in before `before` among it, and puts what `tell` makes of the news into the outbox, in the transaction that marks it
-    /// as told. Writes nothing where all is well. Returns the news.
+    /// Looks for outages at `now`. Messages that were put in before `before` wait too long. `tell`
+    /// words the messages about what has changed; they are put into the outbox in the transaction
+    /// that marks the outages as told. Writes nothing if there is no outage. Returns what has
+    /// changed.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -132,7 +137,7 @@ impl Store {
         })
     }
 
-    /// The outages that go on, as of the last look.
+    /// The outages that are recorded.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -144,7 +149,8 @@ impl Store {
         Ok(rows.iter().map(OutageRow::outage).collect())
     }
 
-    /// What of the latest alert of each of these reservations did not reach somebody; those of which all did are left out.
+    /// For each of these reservations, the undelivered messages about its latest alert.
+    /// Reservations without such messages are left out.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -178,8 +184,8 @@ impl Store {
     }
 }
 
-/// Adds the messages `ids`, which are about to be given up, to `all`. `is_refusal`: the recipient is refused, and not the alerter
-/// out of order.
+/// Adds the messages `ids`, which are about to be given up, to `all`. `is_refusal` says that the
+/// recipient was refused, so that the outage is the recipient's and not the alerter's.
 pub(super) fn add_given_up(
     connection: &mut AnyConnection,
     ids: &[i64],
@@ -206,7 +212,7 @@ pub(super) fn add_given_up(
     Ok(())
 }
 
-/// Records them, for the next pass over the outages.
+/// Records the given-up messages as outages, for the next [`Store::watch_outages`].
 pub(super) fn note_given_up(connection: &mut AnyConnection, all: &AllGivenUp) -> Result<(), StoreError> {
     for ((alerter, recipient), GivenUp { count, since, problem }) in all {
         sql_query(
@@ -225,11 +231,12 @@ pub(super) fn note_given_up(connection: &mut AnyConnection, all: &AllGivenUp) ->
     Ok(())
 }
 
-/// The condition on a message that has waited too long at `$1`. One that somebody asked for again counts from its next failure.
+/// The condition on a message that it waits too long if it was put in before `$1`. A message that
+/// was retried on request counts only after its next failure.
 const WAITS_TOO_LONG: &str =
     "state = 'waiting' AND event <> 'operator' AND created_at <= $1 AND (attempts > 0 OR next_at <= $1)";
 
-/// Whether anything is or was amiss.
+/// Whether an outage is recorded, or messages wait too long.
 fn has_signs(connection: &mut AnyConnection, before: Time) -> Result<bool, StoreError> {
     let known: Option<String> = outages::table.select(outages::alerter).first(connection).optional()?;
     if known.is_some() {
@@ -251,7 +258,7 @@ fn waiting(connection: &mut AnyConnection, before: Time) -> Result<Vec<WaitingRo
     .load(connection)?)
 }
 
-/// Writes how many messages of each alerter wait too long.
+/// Records how many messages of each alerter wait too long.
 fn note_waiting(connection: &mut AnyConnection, before: Time) -> Result<(), StoreError> {
     let waiting = waiting(connection, before)?;
     diesel::update(outages::table.filter(outages::waiting.gt(0)))
@@ -273,7 +280,8 @@ fn note_waiting(connection: &mut AnyConnection, before: Time) -> Result<(), Stor
     Ok(())
 }
 
-/// Whether anything of it was delivered after `told_at`.
+/// Whether the alerter delivered a message after `told_at`; for an outage of a recipient, a message
+/// to that recipient.
 fn delivers_since(connection: &mut AnyConnection, row: &OutageRow, told_at: i64) -> Result<bool, StoreError> {
     let mut delivered = deliveries::table
         .filter(deliveries::finished_at.gt(told_at))

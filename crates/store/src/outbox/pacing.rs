@@ -1,8 +1,11 @@
-//! Who gathers messages at the moment, and until when. The rule is `innkeeper_core::pacing`; it is kept here, so that all sweepers
-//! follow it together, and a restart does not forget it.
+//! Collects messages to one recipient into digests: for whom messages are collected at the moment,
+//! and until when. The rule is in `innkeeper_core::pacing`. The times are stored here, so that all
+//! sweepers share them and a restart keeps them.
 //!
-//! A claim closes the way to its recipient. Messages that come while it is closed are put in as ready at its end, so that who claims
-//! need not pass over them. What may have been sent before is not held: it goes out again just as it was. Nor is a summary.
+//! After a claim, messages to its recipient are collected for a while. Those put in during that
+//! time become ready at its end, so that claims need not skip them one by one. Two kinds of
+//! messages are not held back: those that may have been sent before, which are sent again
+//! unchanged, and summaries.
 
 use diesel::dsl::sql;
 use diesel::expression::SqlLiteral;
@@ -19,7 +22,8 @@ use crate::rows::{ms, time};
 use crate::schema::pacing;
 use crate::{Store, StoreError};
 
-/// The condition on a delivery `d` that nobody gathers for its recipient at `$2`: `AND …`.
+/// The condition `AND …` on a delivery `d` that it is not held back at `$2`: either it already
+/// belongs to a sending, or no messages are collected for its recipient.
 pub(super) fn not_gathering_sql() -> String {
     let over = OVER.num_milliseconds();
     format!(
@@ -34,12 +38,14 @@ pub(super) fn not_gathering_sql() -> String {
     )
 }
 
-/// The key under which a message goes out that has not been tried: its own where it has to stand alone, as a summary does.
+/// SQL for the column `sending` of a message that nobody has received: its own key if it must be
+/// sent alone, as a summary must, and otherwise NULL.
 pub(super) fn alone() -> SqlLiteral<Nullable<Text>> {
     sql(&format!("CASE WHEN event = '{}' THEN key END", EventKind::Summary.as_str()))
 }
 
-/// From when on the message of an alert may go out that is put in at `at`, as SQL in a query that has its columns as `new`.
+/// SQL for the time at which a message about an alert becomes ready if it is put in at `at`. The
+/// query must have the columns of the message as `new`.
 pub(super) fn ready_sql(at: &str) -> String {
     let over = OVER.num_milliseconds();
     format!(
@@ -54,7 +60,7 @@ pub(super) fn ready_sql(at: &str) -> String {
     )
 }
 
-/// From when on a message may go out that is put in at `now`.
+/// When a message becomes ready that is put in at `now`.
 pub(super) fn ready_at(
     connection: &mut AnyConnection,
     alerter: &str,
@@ -70,7 +76,9 @@ pub(super) fn ready_at(
     Ok(until.map(time).filter(|until| is_gathering(*until, now)).unwrap_or(now))
 }
 
-/// Has messages gather for whom something was claimed under `token`, as much as a message holds where it `is_full`. What goes out once more while they do changes nothing.
+/// Begins to collect messages for a recipient whose messages were claimed under `token`. `is_full`
+/// says that the claim took as many as one sending holds. A claim while messages are being
+/// collected already changes nothing.
 pub(super) fn gather(
     connection: &mut AnyConnection,
     alerter: &str,
@@ -105,13 +113,13 @@ pub(super) fn gather(
     Ok(())
 }
 
-/// Whether somebody has got what ended so, or may have got it.
+/// Whether the recipient has received a message with this result, or may have.
 pub(super) fn is_sent(outcome: &SendOutcome) -> bool {
     matches!(outcome, SendOutcome::Delivered | SendOutcome::Retry { maybe_sent: true, .. })
 }
 
-/// What was claimed under `token` ended so, `delivery` among it. Where the recipient has got nothing of it, it is as if
-/// nothing had been sent.
+/// Records in `pacing` the result of what was claimed under `token`; `delivery` is one of those
+/// messages. If the recipient has received nothing, the times are set as if nothing had been sent.
 pub(super) fn ended(
     connection: &mut AnyConnection,
     token: &str,
@@ -120,7 +128,7 @@ pub(super) fn ended(
     now: Time,
 ) -> Result<(), StoreError> {
     let (change, until) = match outcome {
-        // It stays sent, whatever becomes of its other parts.
+        // Without the token, results of other parts of the digest change nothing any more.
         outcome if is_sent(outcome) => ("sent_at = $1, token = ''", now),
         SendOutcome::Retry { at, .. } => {
             ("next_at = $1, sent_at = sent_before_at", gather_after_failure(*at, now))
@@ -128,7 +136,7 @@ pub(super) fn ended(
         SendOutcome::Dead { .. } | SendOutcome::Untried => ("next_at = $1, sent_at = sent_before_at", now),
         SendOutcome::Delivered | SendOutcome::Exhausted { .. } => return Ok(()),
     };
-    // By whom it was for: no index knows the tokens.
+    // Find the row by alerter and recipient, because there is no index on the token.
     sql_query(format!(
         "UPDATE pacing
          SET {change}
@@ -144,7 +152,8 @@ pub(super) fn ended(
 }
 
 impl Store {
-    /// Forgets for whom messages gathered until before `before`.
+    /// Deletes the rows of recipients for whom collecting messages ended before `before`. Returns
+    /// how many.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.

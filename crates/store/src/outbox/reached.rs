@@ -1,4 +1,4 @@
-//! Who has been told of an alert.
+//! Who was notified of an alert.
 
 use std::collections::HashMap;
 
@@ -10,18 +10,18 @@ use crate::StoreError;
 use crate::connection::AnyConnection;
 use crate::schema::deliveries;
 
-/// A way out by which an alert was told, at its opening or by a reminder.
+/// A recipient of a message that an alert has opened, or of a reminder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reached {
     /// The alerter's name.
     pub alerter: String,
-    /// The mail address; empty where the alerter has but one recipient.
+    /// The mail address. Empty if the alerter has a single recipient.
     pub recipient: String,
-    /// Whether the message is still to be sent.
+    /// Whether a message to the recipient still waits to be sent.
     pub waits: bool,
 }
 
-/// By which ways each of these alerts was told. What was given up has reached nobody.
+/// Who was notified of each of these alerts. Messages that were given up do not count.
 pub(crate) fn reached(
     connection: &mut AnyConnection,
     alert_ids: &[i64],

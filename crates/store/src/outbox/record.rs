@@ -1,4 +1,4 @@
-//! Recording what became of claimed messages, and prolonging claims.
+//! Records the results of claimed messages, and renews leases.
 
 use diesel::prelude::*;
 use innkeeper_core::Time;
@@ -11,11 +11,12 @@ use crate::rows::ms;
 use crate::schema::deliveries;
 use crate::{Store, StoreError};
 
-/// The most rows of one statement: SQLite takes a bound value for each.
+/// The most rows in one statement, because SQLite needs a bound value for each.
 const CHUNK: usize = 10_000;
 
 impl Store {
-    /// Records what became of claimed deliveries. Those whose lease another sender has taken over meanwhile are left alone.
+    /// Records the results of deliveries that were claimed under `token`. Deliveries that another
+    /// sender has claimed since are not changed.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -28,7 +29,8 @@ impl Store {
                     finish(connection, token, ids, outcome, now, &mut given_up)?;
                 }
             }
-            // What came through first: then something was sent, whatever became of other parts of the same digest.
+            // Record the messages that were sent first: if a part of a digest was sent, failures of
+            // other parts must not undo that.
             let mut ended: Vec<_> =
                 groups.iter().filter_map(|(outcome, ids)| Some((*outcome, *ids.first()?))).collect();
             ended.sort_by_key(|(outcome, _)| !pacing::is_sent(outcome));
@@ -39,8 +41,10 @@ impl Store {
         })
     }
 
-    /// Prolongs the claim `token` of `ids` until `until`; what another sender has taken over meanwhile is left alone, and so is
-    /// what is being recorded at this moment: it needs no lease any more, and two who lock many rows must not wait for each other.
+    /// Renews the lease of `ids`, claimed under `token`, until `until`. Deliveries that another
+    /// sender has claimed since are not changed. Deliveries that another transaction has locked are
+    /// skipped: their results are just being recorded, so they need no lease, and two transactions
+    /// that lock many rows must not wait for each other.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -67,11 +71,12 @@ impl Store {
     }
 }
 
-/// The ids of each outcome, so that one statement records all that ended alike.
+/// Groups the ids by outcome, so that one statement records all deliveries with the same result.
 fn by_outcome(finished: &[FinishedDeliveries]) -> Vec<(&SendOutcome, Vec<i64>)> {
     let mut groups: Vec<(&SendOutcome, Vec<i64>)> = Vec::new();
     for FinishedDeliveries { ids, outcome } in finished {
-        // Nearly all are delivered; what is tried again has a time of its own.
+        // Search from the end. There are few outcomes: nearly all deliveries succeed, and each
+        // retry has a time of its own.
         match groups.iter_mut().rev().find(|(known, _)| *known == outcome) {
             Some((_, all)) => all.extend(ids),
             None => groups.push((outcome, ids.clone())),
@@ -127,7 +132,7 @@ fn finish(
             if *maybe_sent {
                 diesel::update(mine).set(tried).execute(connection)?
             } else {
-                // Nobody has seen the key, so the messages may go out in other company.
+                // No receiver has seen the key, so the messages may be combined with others.
                 diesel::update(mine)
                     .set((tried, deliveries::sending.eq(pacing::alone())))
                     .execute(connection)?

@@ -1,4 +1,4 @@
-//! A person accepts unexpected figures: they are right from now on.
+//! Accepts unexpected figures at a person's request, so that they count as right from then on.
 
 use diesel::prelude::*;
 use innkeeper_core::Time;
@@ -11,22 +11,23 @@ use crate::rows::{ReservationRow, ms};
 use crate::schema::{recent_values, reservations, states};
 use crate::{ActingStore, StoreError};
 
-/// What became of accepting the unexpected figures of a reservation.
+/// The result of a request to accept the unexpected figures of a reservation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Accepted {
-    /// They are accepted; the text says what was unexpected.
+    /// They were accepted. The text says what was unexpected.
     Done(String),
-    /// The latest end of a run is not a success that broke a clause.
+    /// The latest success did not break a clause.
     Nothing,
-    /// It broke a clause that compares with a number, or lacked a figure: `expect` has to be changed instead.
+    /// The latest success broke a clause that compares with a fixed number, or lacked a figure.
+    /// Only a change of `expect` helps. The text says what was unexpected.
     Fixed(String),
     /// There is no such reservation.
     Unknown,
 }
 
 impl ActingStore {
-    /// Accepts the figures of the latest success, and of those before it back to one that was as expected: medians count these values,
-    /// and none of the values before them.
+    /// Accepts the figures of the latest success, and those of the successes before it, back to one
+    /// that was as expected. From then on medians count the accepted values, and no earlier ones.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -54,7 +55,8 @@ impl ActingStore {
                 return Ok(Accepted::Nothing);
             };
             let brought = figures_at(connection, reservation_id, latest)?;
-            // Without values, clauses with a median pass. What still fails is not a question of what is usual.
+            // Without earlier values, clauses with a median pass. Those that still fail do not
+            // depend on a median.
             if let Some(fixed) = spec.expect.unexpected(&brought, |_| Vec::new()) {
                 return Ok(Accepted::Fixed(fixed));
             }
@@ -86,7 +88,7 @@ impl ActingStore {
     }
 }
 
-/// The values of figures, in the order in which they were recorded.
+/// The kept values of the reservation's figures, in the order in which they were recorded.
 fn rows(connection: &mut AnyConnection, reservation_id: i64) -> Result<Vec<Row>, StoreError> {
     Ok(recent_values::table
         .filter(recent_values::reservation_id.eq(reservation_id))
@@ -96,7 +98,7 @@ fn rows(connection: &mut AnyConnection, reservation_id: i64) -> Result<Vec<Row>,
         .load(connection)?)
 }
 
-/// Clears what the state says about a success that was not as expected.
+/// Clears the columns of the state about a success that was not as expected.
 #[derive(Default, AsChangeset)]
 #[diesel(table_name = states, treat_none_as_null = true)]
 pub(super) struct AllExpected {

@@ -1,4 +1,4 @@
-//! Whether the figures of a success are as expected, by the values before it.
+//! Judges whether the figures of a success are as expected, by the values before it.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -16,10 +16,11 @@ use crate::history;
 use crate::schema::{recent_values, states};
 use crate::{Store, StoreError};
 
-/// How far back the latest success is looked for in the history.
+/// How many check-ins of the history are searched for the latest success.
 const MOST_READ: i64 = 100;
 
-/// The values of the figures that the clauses name, by reservation; only reservations with `expect` are in it.
+/// The values of the figures that the clauses name, by reservation. Reservations without `expect`
+/// are left out.
 pub(crate) fn baselines(
     connection: &mut AnyConnection,
     wanted: &[(i64, &Expect)],
@@ -50,7 +51,8 @@ pub(crate) fn baselines(
 }
 
 impl Store {
-    /// The verdict of each clause on the figures of the latest success; none if that was not judged by the clause, or is no longer kept.
+    /// The verdict of each clause on the figures of the latest success. A verdict is `None` if the
+    /// success was not judged by the clause, or if its figures are no longer kept.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -62,7 +64,8 @@ impl Store {
             [] => Vec::new(),
             _ => history::latest(connection, *id, MOST_READ)?,
         };
-        // A late report is the latest only if nothing has happened since its time.
+        // The history is in the order of recording, so a late report may not be the latest by its
+        // time.
         let latest = history
             .into_iter()
             .filter(|row| row.kind == CheckInKind::Success)
@@ -94,7 +97,7 @@ impl Store {
     }
 }
 
-/// Notes that these successes were not as expected, or too short, so that medians do not count them.
+/// Marks these successes as not as expected, or as too short, so that medians do not count them.
 pub(crate) fn note_bad(
     connection: &mut AnyConnection,
     reservation_id: i64,
@@ -115,7 +118,7 @@ pub(crate) fn note_bad(
     Ok(())
 }
 
-/// Judges the latest success that was not as expected again, after `expect` has changed.
+/// After a change of `expect`, judges again the latest success that was not as expected.
 pub(crate) fn judge_anew(
     connection: &mut AnyConnection,
     reservation_id: i64,

@@ -1,4 +1,4 @@
-//! Writes the values that check-ins bring, and removes those beyond the limits.
+//! Writes the values that check-ins carry, and removes old ones beyond the limits.
 
 use std::sync::LazyLock;
 
@@ -17,7 +17,7 @@ use crate::history::Checkin;
 use crate::prepared::prepared;
 use crate::schema::recent_values;
 
-/// A value to keep.
+/// A value to write.
 struct New<'a> {
     reservation_id: i64,
     name: &'a str,
@@ -26,7 +26,7 @@ struct New<'a> {
     outcome: &'static str,
 }
 
-/// Keeps the figures and run times of a batch.
+/// Writes the figures and run times of a batch.
 pub(crate) fn add(connection: &mut AnyConnection, history: &[HistoryRow<'_>]) -> Result<(), StoreError> {
     let mut new: Vec<New<'_>> = Vec::new();
     let mut full: Vec<i64> = Vec::new();
@@ -50,14 +50,14 @@ pub(crate) fn add(connection: &mut AnyConnection, history: &[HistoryRow<'_>]) ->
     trim(connection, &full)
 }
 
-/// Whether values beyond the limits are removed with this check-in: on average with one in 32, chosen so that no rhythm of a job coincides
-/// with it.
+/// Whether values beyond the limits are removed with this check-in. This is so for one in 32 on
+/// average. The choice is spread so that it does not coincide with a regular pattern of the ids.
 fn is_time_to_trim(checkin_id: i64) -> bool {
-    // Fibonacci hashing: the highest bits of the product with 2^64 divided by the golden ratio.
+    // Fibonacci hashing: multiply by 2^64 divided by the golden ratio, and take the highest bits.
     checkin_id.unsigned_abs().wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 59 == 0
 }
 
-/// Keeps the run time of a run whose start was recorded after its end.
+/// Writes the run time of a run whose start was recorded after its end.
 pub(crate) fn add_run_time(
     connection: &mut AnyConnection,
     reservation_id: i64,
@@ -105,8 +105,10 @@ fn insert(connection: &mut AnyConnection, new: &[New<'_>]) -> Result<(), StoreEr
     Ok(())
 }
 
-/// Removes the values of these reservations beyond the limits. Values that medians count are not displaced by values that do not count:
-/// otherwise fifty failures in a row would leave a median without values. Of the names, those that came last stay.
+/// Removes the values of these reservations beyond the limits. Values that medians count, and
+/// values that they do not count, have a limit of their own each: otherwise fifty failures in a row
+/// would leave a median without values. If there are too many figures, those with the latest values
+/// stay.
 fn trim(connection: &mut AnyConnection, reservations: &[i64]) -> Result<(), StoreError> {
     for surplus in [&*SURPLUS_VALUES, &*SURPLUS_NAMES] {
         match connection {

@@ -1,6 +1,8 @@
-//! The last values of each figure of a reservation, and how long its last runs took: kept apart from the history and its limits.
+//! The last values of each figure of a reservation, and its last run times. They are kept apart
+//! from the history and do not depend on its limits.
 //!
-//! `keep.rs` writes them, `judge.rs` reads them to judge whether a success is as expected, `accept.rs` has what a person accepts.
+//! `keep.rs` writes them, `judge.rs` judges by them whether a success is as expected, and
+//! `accept.rs` lets a person accept unexpected values.
 
 mod accept;
 mod judge;
@@ -24,7 +26,7 @@ use crate::rows::ms;
 use crate::schema::{recent_values, states};
 use crate::{Store, StoreError};
 
-/// The name of run times, which are kept in milliseconds. No figure can have it.
+/// The name under which run times are stored, in milliseconds. No figure can have this name.
 const RUN_TIME: &str = "";
 /// How many run times are kept.
 const MOST_RUN_TIMES: usize = 200;
@@ -38,14 +40,15 @@ const FAIL: &str = "fail";
 pub struct RecentValue {
     /// The value.
     pub value: f64,
-    /// Whether medians count it: it came with a success that kept to what was expected, or was accepted.
+    /// Whether medians count it: its success was as expected, or was accepted, and nothing later
+    /// was accepted in its place.
     pub counts: bool,
 }
 
-/// The last values of a reservation, the latest last.
+/// The last values of a reservation, oldest first.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Recent {
-    /// Of each figure, 50 at most.
+    /// The values of each figure, 50 at most.
     pub figures: BTreeMap<String, Vec<RecentValue>>,
     /// How long the last runs took, in milliseconds, 200 at most.
     pub run_times: Vec<RecentValue>,
@@ -60,7 +63,7 @@ pub struct LatestFigure {
     /// The component.
     #[diesel(sql_type = Text)]
     pub component: String,
-    /// The figure; empty for how long the run took, in milliseconds.
+    /// The name of the figure. Empty for the run time, which is in milliseconds.
     #[diesel(sql_type = Text)]
     pub name: String,
     /// Its value.
@@ -119,8 +122,9 @@ impl Store {
         Ok(recent)
     }
 
-    /// The latest value of each figure of these apps, or of all apps if none is named, sorted by app, component and name; `limit` at most.
-    /// Run times have an empty name, and are in milliseconds.
+    /// The latest value of each figure of these apps, or of all apps if `apps` is empty, sorted by
+    /// app, component and name. Returns `limit` at most. Run times have an empty name, and are in
+    /// milliseconds.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -154,7 +158,7 @@ impl Store {
     }
 }
 
-/// The figures of this check-in, as far as they are kept.
+/// The figures of this check-in that are still kept.
 fn figures_at(
     connection: &mut AnyConnection,
     reservation_id: i64,
@@ -180,12 +184,12 @@ pub(crate) fn forget(connection: &mut AnyConnection, before: Time) -> Result<(),
     Ok(())
 }
 
-/// Figures as text for their column; none if there are none.
+/// The text of figures for their column. `None` if there are no figures.
 pub(crate) fn figures_text(figures: &Figures) -> Option<String> {
     (!figures.is_empty()).then(|| figures.json().to_string())
 }
 
-/// Figures from the text of their column. Text that cannot be read counts as none.
+/// The figures in the text of their column. Text that cannot be parsed counts as no figures.
 pub(crate) fn figures_of(text: Option<&str>) -> Figures {
     let value = text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
     if matches!(value, serde_json::Value::Object(_)) {

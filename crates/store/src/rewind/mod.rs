@@ -1,9 +1,12 @@
-//! Moving back what was recorded by a clock that was ahead, before the time that it returned to is used.
+//! Moves back the times that were recorded while the clock was ahead. This happens after the clock
+//! has returned, and before the new time is used.
 //!
-//! Every time later than the new now moves back: first the facts and history of the reservations, in order (`reservations.rs`), then the
-//! other tables (`tables.rs`). Each batch is a transaction of its own. A second pass over rows that were moved changes nothing, so a pass
-//! that was cut off is repeated, and several nodes may do it at once. Rows that cannot be read are left out: their reservation cannot be
-//! judged either, and is reported for that.
+//! Every time that is later than the new now moves back, apart from a small tolerance
+//! ([`Rewind::stays_ms`]). The facts and the history of the reservations come first, in the order
+//! of their ids (`reservations.rs`), then the other tables (`tables.rs`). Each batch is a
+//! transaction of its own. A second pass over rows that were moved changes nothing. Therefore an
+//! interrupted pass can be repeated, and several nodes may do it at once. Rows that cannot be read
+//! are left out: their reservation cannot be judged either, and is reported for that reason.
 
 mod reservations;
 mod tables;
@@ -20,31 +23,33 @@ use crate::rows::time;
 use crate::schema::{checkins, duties, nodes};
 use crate::{Seldom, Store, StoreError};
 
-/// Among so many of the latest check-ins is the newest: they are recorded nearly in the order of their times.
+/// How many of the latest check-ins are searched for the newest time. They are recorded nearly in
+/// the order of their times.
 const LATEST: i64 = 100;
 
-/// How far a pass has come.
+/// The progress of a pass.
 #[derive(Debug, Clone, Copy)]
 pub struct Rewinding {
     stage: Stage,
-    /// The most rows of a batch; fewer after a batch that failed.
+    /// The most rows of the next batch. It is lowered after a batch that failed.
     most: i64,
-    /// Whether it looks for what was written while an earlier one was under way.
+    /// Whether the pass looks for rows that were written during an earlier pass.
     is_for_stragglers: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
 enum Stage {
-    /// Those after this id.
+    /// The reservations after this id.
     Reservations(i64),
-    /// By the log, so before it.
+    /// The snoozes of duties. The audit log tells which of them move, so they move before the audit
+    /// log.
     SnoozedDuties,
     /// The rows of the large table of this index, after this id.
     Rows(usize, i64),
     /// The small table of this index.
     Table(usize),
-    /// Heartbeats and leases come last: the nodes write heartbeats by the old time until the pass is complete, and the next start finds by
-    /// them that a pass was cut off.
+    /// Heartbeats and leases. They come last: the nodes write heartbeats by the old time until the
+    /// pass is complete. By these a process that starts finds that a pass was interrupted.
     Heartbeats,
 }
 
@@ -58,8 +63,9 @@ impl Default for Rewinding {
 }
 
 impl Rewinding {
-    /// A pass that looks for what nodes wrote by the old time after an earlier pass had come by. It has those reservations alone looked at
-    /// again of which that may be so.
+    /// A pass that looks for rows that nodes wrote by the old time after an earlier pass had moved
+    /// them. Of the reservations in which nothing moves, it has the sweep look only at those whose
+    /// conclusions such a node may have written.
     pub fn for_stragglers() -> Self {
         Self { is_for_stragglers: true, ..Self::default() }
     }
@@ -100,7 +106,7 @@ impl Stage {
         }))
     }
 
-    /// Rows of one batch at most.
+    /// The most rows of one batch.
     fn most(self) -> i64 {
         match self {
             Self::Reservations(_) => reservations::MOST,
@@ -108,7 +114,7 @@ impl Stage {
         }
     }
 
-    /// The table of this batch, its key, and after which of it the batch begins.
+    /// The table of the next batch, its key column, and the key after which the batch begins.
     fn rows(self) -> Option<(&'static str, &'static str, i64)> {
         match self {
             Self::Reservations(after) => Some(("states", "reservation_id", after)),
@@ -117,7 +123,7 @@ impl Stage {
         }
     }
 
-    /// The same after the row `id`.
+    /// The same stage, with the next batch after the row `id`.
     fn after(self, id: i64) -> Self {
         match self {
             Self::Reservations(_) => Self::Reservations(id),
@@ -128,8 +134,9 @@ impl Stage {
 }
 
 impl Store {
-    /// Does the next batch of a pass. Returns whether the pass is through. A batch that fails is smaller the next time; a row that cannot
-    /// be moved alone is left out, since all others would wait for it.
+    /// Moves the next batch of a pass. Returns whether the pass is complete. A batch that fails is
+    /// smaller the next time. A row that fails even alone is logged and skipped, so that it does
+    /// not block all others.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -160,7 +167,7 @@ impl Store {
         }
     }
 
-    /// A whole pass.
+    /// Does a whole pass.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -170,7 +177,7 @@ impl Store {
         Ok(())
     }
 
-    /// The newest time that any node has recorded; none in a new database.
+    /// The newest time that any node has recorded. `None` in a new database.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.

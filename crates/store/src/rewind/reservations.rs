@@ -1,4 +1,5 @@
-//! A batch of reservations: their facts, runs, open alerts and history move together, and are looked at again.
+//! Moves a batch of reservations. The facts, runs, open alert and history of each one move
+//! together, and the sweep looks at it again.
 
 use std::collections::{HashMap, HashSet};
 
@@ -18,27 +19,31 @@ use crate::{Seldom, StoreError};
 
 /// The most reservations of one transaction.
 pub(super) const MOST: i64 = 500;
-/// A pass that is cut off begins again, and visits the same rows.
+/// Limits how often unreadable rows are logged: a pass that is repeated meets the same rows.
 static UNREADABLE: Seldom = Seldom::new();
 
-/// Check-ins are recorded this nearly in the order of their times.
+/// How far the order of the rows in the history may differ from the order of their times.
 const DISORDER_MS: i64 = 60_000;
 
-/// How long ago a node may have concluded something by the old time, when a pass looks for stragglers.
+/// When a pass looks for stragglers, a node may have written conclusions by the old time this long
+/// ago.
 const LATELY_MS: i64 = 300_000;
-/// A time that a conclusion derives from its own is at most this much later.
+/// A `wake_at` that is derived from the time of the conclusion is at most this much later.
 const SOON_MS: i64 = 600_000;
 
-/// Whether a reservation of which nothing has moved is looked at again. At first every one is. Afterwards only what a node concluded by the
-/// old time, after the first pass had come by: all times that follow from facts are right then, and those that follow from the time itself
-/// lie about the step ahead. To look at all others would cost a sweep of everything, for each pass of each node.
+/// Whether the sweep looks again at a reservation in which nothing has moved. In the first pass it
+/// looks at all whose `wake_at` is to come. A later pass selects those that a node concluded by the
+/// old time after the first pass had moved them. Times that such a conclusion derives from facts
+/// are right. Those that it derives from its own time lie ahead by about the step. If a later pass
+/// selected all reservations, each pass of each node would cost a sweep of everything.
 fn is_woken(wake_at: i64, now: i64, by: i64, is_for_stragglers: bool) -> bool {
     let ahead = now.saturating_add(by);
     let is_straggler = wake_at >= ahead - LATELY_MS && wake_at <= ahead.saturating_add(SOON_MS);
     wake_at > now && (!is_for_stragglers || is_straggler)
 }
 
-/// Rewinds the next reservations after `after`; returns the last of them, or none when there are none left.
+/// Rewinds the next reservations after the id `after`. Returns the id of the last one, or `None` if
+/// there was none left.
 pub(super) fn rewind(
     connection: &mut AnyConnection,
     rewind: &Rewind,
@@ -134,7 +139,7 @@ pub(super) fn rewind(
     Ok(Some(last))
 }
 
-/// Locks the next states in the order of their ids, as every writer does.
+/// Locks the next states, in the order of their ids, as every writer does.
 fn lock(connection: &mut AnyConnection, after: i64, most: i64) -> Result<Vec<i64>, StoreError> {
     let ids: Vec<i64> = states::table
         .filter(states::reservation_id.gt(after))
@@ -175,7 +180,8 @@ fn move_facts(row: &mut StateRow, course: &Course) {
     }
 }
 
-/// Moves the facts of one state back so far that none is later than `now`: they were put aside while the clock was ahead.
+/// Moves the facts of one state back until none is later than `now`. They are facts of a
+/// reservation that was checked out while the clock was ahead.
 pub(crate) fn bring_back(row: &mut StateRow, now: i64) {
     let times = facts(row);
     let Some(latest) = times.iter().max().filter(|latest| **latest > now) else { return };
@@ -202,8 +208,9 @@ fn runs_of(
     Ok(by_reservation)
 }
 
-/// Which of these were snoozed by the clock that was ahead, as the audit log says: their end was counted from a time that has not come. One
-/// that was snoozed before that ends when it should.
+/// Which of these reservations were snoozed while the clock was ahead, according to the audit log.
+/// The end of such a snooze was counted from a time that is still to come. The end of a snooze that
+/// began before is right.
 fn naps(
     connection: &mut AnyConnection,
     rows: &[StateRow],
@@ -217,7 +224,8 @@ fn naps(
     if asleep.is_empty() {
         return Ok(HashSet::new());
     }
-    // By its end, too: one that was moved already stays where it is.
+    // Compare the end of the snooze with the audit log, too: a snooze that was moved already must
+    // not move again.
     let mut put_to_sleep: HashMap<String, Vec<String>> = HashMap::new();
     for (subject, detail) in audit::table
         .filter(audit::action.eq("snooze"))
@@ -301,7 +309,8 @@ struct Late {
     arrived_at: Option<i64>,
 }
 
-/// Moves the check-ins of these reservations, found from the latest backwards.
+/// Moves the check-ins of these reservations. It follows the history from the latest check-in
+/// backwards.
 fn rewind_history(
     connection: &mut AnyConnection,
     courses: &HashMap<i64, Course>,

@@ -1,4 +1,5 @@
-//! What does not belong to one reservation's facts: messages, closed alerts, heartbeats, windows, visits, the log.
+//! Moves the times outside of the facts of reservations: messages, closed alerts, heartbeats, blind
+//! windows, sessions, the audit log and so on.
 
 use chrono::TimeDelta;
 use diesel::prelude::*;
@@ -10,16 +11,16 @@ use crate::StoreError;
 use crate::connection::AnyConnection;
 use crate::rows::ms;
 
-/// No lease lasts longer: one that ends later was taken by the clock that was ahead.
+/// No lease of a message is longer. One that ends later was taken while the clock was ahead.
 const LONGEST_LEASE: TimeDelta = TimeDelta::minutes(10);
-/// Nor does a lease of work that only one node may do.
+/// No lease of work that only one node may do is longer.
 const LONGEST_TURN: TimeDelta = TimeDelta::minutes(1);
-/// No link for a password lasts longer.
+/// No invitation (a link by which a user sets a password) is valid for longer.
 const LONGEST_INVITATION: TimeDelta = TimeDelta::days(1);
 
-/// The tables that may be large, moved by their ids.
+/// The tables that may be large. They are moved in batches by id.
 pub(super) const LARGE: [&str; 3] = ["deliveries", "alerts", "audit"];
-/// The others, each moved at once.
+/// The other tables. Each is moved in one transaction.
 pub(super) const SMALL: [&str; 22] = [
     "unjudged",
     "outages",
@@ -44,10 +45,10 @@ pub(super) const SMALL: [&str; 22] = [
     "report_keys",
     "late_failures",
 ];
-/// The tables that say how far the nodes have come.
+/// The tables of the nodes' heartbeats.
 const HEARTBEATS: [&str; 2] = ["nodes", "duties"];
 
-/// The columns that say when something was, by their table; those of reservations stand in `reservations.rs`.
+/// The columns with times in the past, by table. `reservations.rs` has those of reservations.
 const PAST: [(&str, &[&str]); 25] = [
     ("alerts", &["opened_at", "told_at", "closed_at", "success_before", "answered_until"]),
     ("nodes", &["started_at", "beat_at", "goodbye_at", "told_at", "written_until_at", "proved_at"]),
@@ -60,7 +61,8 @@ const PAST: [(&str, &[&str]); 25] = [
     ("sessions", &["created_at", "seen_at"]),
     ("login_failures", &["last_at"]),
     ("openid_logins", &["began_at"]),
-    // A step of the clock that was ahead would keep every code out.
+    // `used_at` stands for the time step of the last code. If it stayed ahead, every code would be
+    // refused.
     ("totp", &["created_at", "used_at"]),
     ("totp_setups", &["created_at"]),
     ("pending_logins", &["created_at"]),
@@ -74,11 +76,11 @@ const PAST: [(&str, &[&str]); 25] = [
     ("refusals", &["from_at", "until_at"]),
     ("report_keys", &["arrived_at"]),
     ("late_failures", &["noted_at"]),
-    // What gathers until a time that is to come goes out now.
+    // Messages that are collected until a time that is to come are sent now.
     ("pacing", &["next_at", "sent_at", "sent_before_at"]),
 ];
 
-/// The last of the next `most` rows of a table after `after`, by their key.
+/// The key of the last of the next `most` rows of a table after the key `after`.
 pub(super) fn last_of(
     connection: &mut AnyConnection,
     table: &str,
@@ -101,7 +103,8 @@ struct LastId {
     last: Option<i64>,
 }
 
-/// Rewinds the next rows after `after` of a large table; returns the last of them, or none when there are none left.
+/// Rewinds the next rows of a large table after the id `after`. Returns the id of the last one, or
+/// `None` if there was none left.
 pub(super) fn rewind_rows(
     connection: &mut AnyConnection,
     rewind: &Rewind,
@@ -128,7 +131,7 @@ fn rewind_deliveries(
     let now = ms(rewind.now);
     let longest = ms(rewind.now + LONGEST_LEASE);
     let (created, finished) = (back("created_at", rewind), back("finished_at", rewind));
-    // What is to be tried later is tried as much later, or now.
+    // A message that is to be tried later is tried after the same wait, or now.
     let next = ahead("next_at", rewind);
     let is_late =
         ["created_at", "finished_at", "next_at"].map(|column| later(column, rewind.stays_ms())).join(" OR ");
@@ -161,7 +164,7 @@ pub(super) fn rewind_table(
         Some(table) => {
             rewind_past(connection, rewind, table, "TRUE")?;
             if table == "blind_windows" {
-                // A window that was nothing but the step.
+                // Delete windows that only the step of the clock had made.
                 sql_query("DELETE FROM blind_windows WHERE until_at <= from_at").execute(connection)?;
             }
         }
@@ -170,7 +173,9 @@ pub(super) fn rewind_table(
     Ok(())
 }
 
-/// Rewinds the ends of what was snoozed while the clock was ahead, as the log says, which moves with it: a second pass finds none.
+/// Rewinds the ends of the duties' snoozes that began while the clock was ahead, according to the
+/// audit log. Their entries in the audit log move at the same time, so that a second pass finds
+/// none.
 pub(super) fn rewind_snoozed_duties(
     connection: &mut AnyConnection,
     rewind: &Rewind,
@@ -189,12 +194,12 @@ pub(super) fn rewind_snoozed_duties(
     Ok(())
 }
 
-/// Rewinds what says how far the nodes are.
+/// Rewinds heartbeats and leases.
 pub(super) fn rewind_heartbeats(connection: &mut AnyConnection, rewind: &Rewind) -> Result<(), StoreError> {
     for table in HEARTBEATS {
         rewind_past(connection, rewind, table, "TRUE")?;
     }
-    // The holder of a lease extends it within a second.
+    // A holder that is alive renews its lease within a second.
     sql_query("UPDATE leases SET until_at = $1 WHERE until_at > $2")
         .bind::<BigInt, _>(ms(rewind.now))
         .bind::<BigInt, _>(ms(rewind.now + LONGEST_TURN))
@@ -202,7 +207,7 @@ pub(super) fn rewind_heartbeats(connection: &mut AnyConnection, rewind: &Rewind)
     Ok(())
 }
 
-/// Rewinds those rows of a table.
+/// Rewinds the times in the past in those rows of a table that fulfil the condition `which`.
 fn rewind_past(
     connection: &mut AnyConnection,
     rewind: &Rewind,
@@ -218,22 +223,23 @@ fn rewind_past(
     Ok(())
 }
 
-/// Whether a column holds a later time. For SQLite any text is greater than every number; it is no time, and stays.
+/// SQL that tells whether a column holds a time later than `than`. On SQLite any text is greater
+/// than every number. The upper limit excludes texts, because they are no times.
 fn later(column: &str, than: i64) -> String {
     format!("({column} > {than} AND {column} <= {})", i64::MAX)
 }
 
-/// The new value of a time in the past.
+/// SQL for the new value of a time in the past.
 fn back(column: &str, rewind: &Rewind) -> String {
     let (now, by) = (ms(rewind.now), rewind.by.num_milliseconds());
     let late = later(column, rewind.stays_ms());
-    // NULL stays NULL.
+    // The comparisons are not true for NULL, so NULL stays NULL.
     format!(
         "CASE WHEN {late} AND {column} - {by} >= {now} THEN {now} WHEN {late} THEN {column} - {by} ELSE {column} END"
     )
 }
 
-/// The new value of a time in the future.
+/// SQL for the new value of a time in the future.
 fn ahead(column: &str, rewind: &Rewind) -> String {
     let (now, by) = (ms(rewind.now), rewind.by.num_milliseconds());
     let late = later(column, rewind.stays_ms());
@@ -251,7 +257,7 @@ mod tests {
     use super::*;
     use crate::{Store, StoreConfig};
 
-    /// Moved elsewhere: by `reservations.rs`, or above in a way of its own.
+    /// Columns that `reservations.rs` moves, or that are moved above in their own way.
     const OTHERWISE: [&str; 23] = [
         "checkins.arrived_at",
         "checkins.at",
@@ -277,7 +283,8 @@ mod tests {
         "states.snoozed_until",
         "states.unexpected_at",
     ];
-    /// Is pulled to now, or stays: what somebody wished for, or what is only compared.
+    /// Columns that do not move: they are set to now, or somebody chose the time, or it is only
+    /// compared with others.
     const STAY: [&str; 4] =
         ["late_failures.at", "reservations.updated_at", "states.wake_at", "tokens.expires_at"];
 

@@ -1,5 +1,5 @@
-//! What is put aside because it cannot be judged: read here, for the sweep to leave out; written by
-//! `unjudged.rs`.
+//! Reads which reservations are put aside because they cannot be judged. The sweep leaves them out.
+//! `unjudged.rs` writes them.
 
 use chrono::TimeDelta;
 use diesel::prelude::*;
@@ -10,26 +10,26 @@ use crate::rows::time;
 use crate::schema::unjudged;
 use crate::{Store, StoreError};
 
-/// How soon one of them is tried again.
+/// How long a reservation is put aside before it is tried again.
 pub(crate) const AGAIN: TimeDelta = TimeDelta::seconds(60);
 
 /// A reservation that cannot be judged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unjudged {
-    /// Its number.
+    /// Its id.
     pub reservation_id: i64,
-    /// Its app; empty where not even that can be read.
+    /// Its app. Empty if it cannot be read.
     pub app: String,
-    /// Its component.
+    /// Its component. Empty if it cannot be read.
     pub component: String,
-    /// Why.
+    /// Why it cannot be judged.
     pub problem: String,
-    /// Since when.
+    /// Since when it cannot be judged.
     pub since_at: Time,
 }
 
 impl Unjudged {
-    /// Its names, or its number.
+    /// Its app and component, or its id if they cannot be read.
     pub fn name(&self) -> String {
         match self.app.as_str() {
             "" => format!("reservation {}", self.reservation_id),
@@ -55,12 +55,13 @@ impl From<UnjudgedRow> for Unjudged {
     }
 }
 
-/// The ids that are put aside, and until when.
+/// The ids of the reservations that are put aside, and until when (UTC milliseconds).
 pub(crate) fn aside(connection: &mut AnyConnection) -> Result<Vec<(i64, i64)>, StoreError> {
     Ok(unjudged::table.select((unjudged::reservation_id, unjudged::again_at)).load(connection)?)
 }
 
-/// These could be judged. Returns the names of those that could not before.
+/// Records that these reservations could be judged. Returns the names of those that could not be
+/// judged before.
 pub(crate) fn judged(connection: &mut AnyConnection, ids: &[i64]) -> Result<Vec<String>, StoreError> {
     if ids.is_empty() {
         return Ok(Vec::new());
@@ -72,7 +73,7 @@ pub(crate) fn judged(connection: &mut AnyConnection, ids: &[i64]) -> Result<Vec<
 }
 
 impl Store {
-    /// Those that cannot be judged.
+    /// The reservations that cannot be judged, by app and component.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.

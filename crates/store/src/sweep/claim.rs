@@ -1,4 +1,4 @@
-//! Finding what is due, and locking it.
+//! Finds the reservations that are due, and locks them.
 
 use diesel::prelude::*;
 use diesel::sql_query;
@@ -12,11 +12,12 @@ use crate::readable::list;
 use crate::rows::ms;
 use crate::schema::states;
 
-/// What a sweep looks at.
+/// Which reservations a sweep claims.
 pub(crate) enum Claim<'a> {
-    /// What is due, from a time on, so many at most.
+    /// Those that are due, without those that were due before the given time. The number is the
+    /// most that are claimed.
     Due(Option<Time>, i64),
-    /// Those of these that are due.
+    /// Those of these ids that are due.
     These(&'a [i64]),
 }
 
@@ -26,12 +27,13 @@ struct Claimed {
     reservation_id: i64,
 }
 
-/// Where the index is entered; at its beginning without `from`.
+/// The `wake_at` at which a search of the index begins. Without `from` it is the smallest there can
+/// be.
 pub(crate) fn begin(from: Option<Time>) -> i64 {
     from.map_or(i64::MIN, ms)
 }
 
-/// The ids of what is due, without the locks.
+/// The ids of the reservations that are due, without locking them.
 pub(crate) fn due_ids(
     connection: &mut AnyConnection,
     from: Option<Time>,
@@ -42,8 +44,9 @@ pub(crate) fn due_ids(
     due(connection, &Claim::Due(from, limit), &aside, now, "")
 }
 
-/// Locks what is due, leaving out what another sweeper holds and what is put aside. SQLite has one writer,
-/// and this is it.
+/// Locks the claimed reservations, and leaves out those that another sweeper has locked and those
+/// that are put aside. On SQLite no lock is needed, because the transaction is the only one that
+/// writes.
 pub(super) fn claim(
     connection: &mut AnyConnection,
     claim: &Claim<'_>,
@@ -64,7 +67,8 @@ fn due(
     now: Time,
     lock: &str,
 ) -> Result<Vec<i64>, StoreError> {
-    // A sign before it keeps planners from its index, which may lead to rows that cannot be read.
+    // The plus sign keeps planners from using the index of `wake_at`, which may lead to rows that
+    // cannot be read.
     let (from, limit, these, wake_at) = match claim {
         Claim::Due(from, limit) => (*from, *limit, String::new(), "wake_at"),
         Claim::These(ids) => {
@@ -87,7 +91,7 @@ fn due(
     Ok(rows.into_iter().map(|row| row.reservation_id).collect())
 }
 
-/// Leaves rows that cannot be read alone for a while, so that they do not keep the others waiting.
+/// Postpones reservations that cannot be read, so that the others are swept without them.
 pub(super) fn put_off(
     connection: &mut AnyConnection,
     corrupt: &[(i64, String)],
@@ -98,7 +102,8 @@ pub(super) fn put_off(
             .set(states::wake_at.eq(ms(now + AGAIN)))
             .execute(connection);
         match (put_off.map_err(StoreError::from), &connection) {
-            // Nor can it be written, perhaps; it is put aside all the same.
+            // Perhaps the row cannot be written either. The caller puts the reservation aside in a
+            // table of its own.
             (Err(error), AnyConnection::Sqlite(_)) if !error.is_unavailable() => {
                 log::debug!("reservation {id} is not put off: {error}");
             }

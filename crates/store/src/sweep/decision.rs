@@ -1,4 +1,4 @@
-//! What can be decided about a reservation that is due, and the interface of whoever decides it.
+//! What can be decided about a reservation that is due, and the trait of those who decide.
 
 use innkeeper_core::Time;
 use innkeeper_core::alert::{OutputOf, Reason};
@@ -9,8 +9,8 @@ use super::due::{DueBatch, DueReservation};
 use crate::NewDelivery;
 use crate::alert_event::AlertEvent;
 
-/// Whoever decides what a sweep writes. Both methods are called within the sweep's transaction and must be
-/// pure: they are given all that they need.
+/// Decides what a sweep writes. Both methods are called within the sweep's transaction and must be
+/// pure: their arguments hold all that they need.
 pub trait Decider {
     /// Decides about each reservation of the batch.
     fn decide<'b>(&self, batch: &'b DueBatch) -> Vec<Decision<'b>>;
@@ -26,47 +26,50 @@ pub struct Decision<'b> {
     pub due: &'b DueReservation,
     /// Its new conclusions.
     pub conclusions: Conclusions,
-    /// What becomes of its alert.
+    /// What happens to its alert. `None` if nothing does.
     pub alert: Option<AlertChange>,
-    /// The run whose output the messages about that carry.
+    /// Which run's output the messages about the alert carry.
     pub output_of: OutputOf,
-    /// Runs to mark as told: those over their limit that the alert names now, and those that were over
-    /// without a word.
+    /// Runs to mark as told: those over their limit that the alert now reports, and those that
+    /// count as over although their end was never reported.
     pub told_runs: Vec<Option<Uuid>>,
-    /// Successes whose figures are other than expected, by their numbers.
+    /// The ids of successes whose figures are not as expected.
     pub unexpected: Vec<i64>,
-    /// Successes that came sooner than `min_run` allows, by their numbers.
+    /// The ids of successes that came sooner than `min_run` allows.
     pub too_short: Vec<i64>,
-    /// Up to when late reports show the job to have been well, where that has moved and the alert stays open.
+    /// The time up to which late reports show that the job was well. Set only if this time has
+    /// changed and the alert stays open.
     pub answered_until: Option<Time>,
-    /// Failures of which only the summary tells.
+    /// Failures that only the weekly summary reports.
     pub late_failures: Vec<Time>,
-    /// Closed alerts that were wrong, by their numbers, with the sentence that says so.
+    /// Closed alerts that turned out to be wrong: the id of each, and the sentence that says so.
     pub answered_alerts: Vec<(i64, String)>,
-    /// Whether the decision depends on check-ins that may still be under way. Then the nodes are asked for a
-    /// heartbeat, which tells what has been written.
+    /// Whether the decision depends on check-ins that may not have been written yet. Then the nodes
+    /// are asked for a heartbeat, which says what they have written.
     pub is_in_doubt: bool,
 }
 
-/// What becomes of an alert.
+/// A change of an alert.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AlertChange {
     /// One opens.
     Open(Reason),
-    /// One opens and closes: the trouble came and went between two looks.
+    /// One opens and closes at once: the trouble began and ended between two sweeps.
     OpenAndClose(Reason),
-    /// The open one is told again, for this reason.
+    /// The open one is reported again, for this reason.
     Remind(Reason),
-    /// The open one closes; with an ending where no success brought it, or one that was reported late.
+    /// The open one closes. There is an ending unless a success that was reported in time closed
+    /// it.
     Close(Option<Ending>),
 }
 
-/// Why an alert is over, as a sentence without its end.
+/// Why an alert is over, as a sentence without the full stop.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ending {
     /// A report that came late shows that the job was well.
     Answered(String),
-    /// The terms by which it opened were changed. Runs that were told since it opened count as untold.
+    /// The terms of the reservation were changed. Runs that were marked as told since the alert
+    /// opened are marked as untold again.
     Withdrawn(String),
 }
 

@@ -1,4 +1,4 @@
-//! What is due to be looked at, with everything that the decisions about it need: what the sweeper is handed.
+//! The reservations that are due, with everything that the sweeper needs to decide about them.
 
 use innkeeper_core::Time;
 use innkeeper_core::alert::OpenAlert;
@@ -11,10 +11,10 @@ use innkeeper_core::sla::{PastMiss, RefusedSpan};
 
 use crate::blind::Blindness;
 
-/// Reservations that are due, as they are on their locked rows.
+/// Reservations that are due. Their rows are locked.
 #[derive(Debug, Clone)]
 pub struct DueBatch {
-    /// The time of the pass.
+    /// The time of the sweep.
     pub now: Time,
     /// The reservations.
     pub due: Vec<DueReservation>,
@@ -27,19 +27,19 @@ pub struct DueBatch {
 /// A reservation that is due.
 #[derive(Debug, Clone)]
 pub struct DueReservation {
-    /// The reservation with its facts and the conclusions of the last look.
+    /// The reservation with its facts and the conclusions of the last sweep that looked at it.
     pub reservation: Reservation,
-    /// The alert that is open on it.
+    /// Its open alert.
     pub alert: Option<KnownAlert>,
-    /// Its runs, where it has run limits.
+    /// Its runs. Empty if it has no run limits.
     pub runs: Vec<Run>,
-    /// Its check-ins since the last look, where their order matters.
+    /// Its check-ins since the last look. Empty if their order does not matter.
     pub checkins: NewCheckins,
-    /// The values of its figures before, where it expects anything of them and something has come.
+    /// The earlier values of its figures. Set only if it has `expect` and new check-ins.
     pub baseline: Option<Baseline>,
-    /// Alerts that have closed, and that what was reported late since may show to have been wrong.
+    /// Closed alerts that check-ins reported late since the last look may show to have been wrong.
     pub past_alerts: PastAlerts,
-    /// The span in which its successes alone were refused.
+    /// The span in which the database refused the successes of this job alone.
     pub refused: Option<RefusedSpan>,
 }
 
@@ -48,17 +48,17 @@ pub struct DueReservation {
 pub struct KnownAlert {
     /// The alert.
     pub open: OpenAlert,
-    /// The key of its messages.
+    /// The key that all its messages carry, by which receivers recognize the incident.
     pub dedup_key: String,
 }
 
 /// The check-ins since the last look.
 #[derive(Debug, Clone, Default)]
 pub struct NewCheckins {
-    /// The check-ins, latest first; behind the new ones some that were seen, where the row has to be counted
-    /// anew.
+    /// The check-ins, latest first. If the streak of failures has to be counted anew, check-ins
+    /// that the last look has seen already follow the new ones.
     pub rows: Vec<HistoryRow>,
-    /// How many of them are new.
+    /// How many of `rows` are new.
     pub new: usize,
     /// As in [`View::anew`](innkeeper_core::sla::View::anew).
     pub anew: Option<Time>,
@@ -66,19 +66,19 @@ pub struct NewCheckins {
     pub is_mended: bool,
 }
 
-/// A check-in of the history, as far as decisions need it.
+/// The parts of a check-in of the history that decisions need.
 #[derive(Debug, Clone)]
 pub struct HistoryRow {
     /// The check-in, not yet judged.
     pub event: Event,
-    /// The figures that it brought.
+    /// Its figures.
     pub figures: Figures,
 }
 
-/// Closed alerts for missed deadlines, and the check-ins that tell whether they were right.
+/// Closed alerts for missed deadlines, and the check-ins that show whether they were right.
 #[derive(Debug, Clone, Default)]
 pub struct PastAlerts {
-    /// Each with its number.
+    /// The id of each alert, and its missed deadline.
     pub misses: Vec<(i64, PastMiss)>,
     /// The check-ins, latest first.
     pub rows: Vec<HistoryRow>,

@@ -1,4 +1,4 @@
-//! Loading everything that the decisions about the claimed reservations need, in a few queries.
+//! Loads everything that the decisions about the claimed reservations need, in a few queries.
 
 use std::collections::HashMap;
 
@@ -22,18 +22,18 @@ use crate::rows::{AlertRow, RunRow, ms, time};
 use crate::schema::{alerts, runs};
 use crate::{StoreError, recent, sites};
 
-/// The most check-ins since the last look that are read for one conclusion.
+/// The most new check-ins of a reservation that are read at once.
 const MOST_UNSEEN: i64 = 1000;
-/// So many before them are read where a start was recorded after its end.
+/// How many earlier check-ins are read in addition if the streak of failures has to be counted
+/// anew.
 const MOST_BEFORE: i64 = 200;
-/// The most closed alerts that one look asks whether they were right.
+/// The most closed alerts of a reservation that are checked at once.
 const MOST_PAST: i64 = 20;
 
-/// Ids of rows that cannot be read, with what is wrong with each.
+/// The ids of reservations that cannot be read, and what is wrong with each.
 pub(crate) type Problems = Vec<(i64, String)>;
 
-/// Loads the reservations `ids`, whose states are locked. Returns also the ids of rows that cannot be read,
-/// with what is wrong.
+/// Loads the reservations `ids`, whose states are locked. Also returns those that cannot be read.
 pub(crate) fn load_due(
     connection: &mut AnyConnection,
     ids: &[i64],
@@ -136,12 +136,14 @@ fn known_runs(
     Ok(by_reservation)
 }
 
-/// The check-ins since the last look, where their order matters. The state is locked and every writer of
-/// history holds that lock, so the last `n` rows are just those that the counts have grown by.
+/// The check-ins since the last look. Empty if their order does not matter. Every writer of the
+/// history locks the state first, and it is locked here. Therefore the new check-ins are the last
+/// `n` rows, where `n` is the growth of the count.
 ///
-/// Where one of them is a start that was recorded after its end, and that end was seen, the row is to be
-/// counted anew: then also when that run ended, and the check-ins back to a success before. Where an end was
-/// reported late that belongs into a row of failures, also the check-ins before them.
+/// In two cases earlier check-ins are needed too, because the streak of failures has to be counted
+/// anew. First, a new start belongs to a run whose end the last look has seen already: then the
+/// result also says when that run ended, and goes back to the success before it. Second, an end was
+/// reported late that happened within the streak.
 fn new_checkins(
     connection: &mut AnyConnection,
     reservation: &Reservation,
@@ -189,7 +191,7 @@ fn new_checkins(
     Ok(NewCheckins { rows: history_rows(rows), new, anew: None, is_mended })
 }
 
-/// These check-ins without what no decision needs: their texts may be long.
+/// Drops the parts of these check-ins that no decision needs. Their texts may be long.
 fn history_rows(rows: Vec<Checkin>) -> Vec<HistoryRow> {
     let row = |Checkin { id, at, kind, exit_code, duration, arrived_at, figures, .. }| HistoryRow {
         event: Event {
@@ -207,8 +209,8 @@ fn history_rows(rows: Vec<Checkin>) -> Vec<HistoryRow> {
     rows.into_iter().map(row).collect()
 }
 
-/// Whether the end of a run may have been recorded before this start of it. Not where its end stands after
-/// it, as it should.
+/// Whether the check-in at `place` is a start whose end may have been recorded before it. It is not
+/// if an end of the same run was recorded after it.
 fn is_late_start(rows: &[Checkin], place: usize, last_checkin_at: Option<Time>) -> bool {
     let start = &rows[place];
     let ends_it = |row: &Checkin| {
@@ -219,7 +221,8 @@ fn is_late_start(rows: &[Checkin], place: usize, last_checkin_at: Option<Time>) 
         && !rows[..place].iter().any(ends_it)
 }
 
-/// When the earliest run ended that was too short by a start among `new`, and whose end is among `seen`.
+/// Among the runs that are too short, and whose start is in `new` and whose end is in `seen`, the
+/// time of the earliest end.
 fn began_late(new: &[Checkin], seen: &[Checkin], least: TimeDelta) -> Option<Time> {
     let is_short = |end: &&Checkin| {
         let started = end.duration.filter(|took| *took < least).map(|took| end.at - took);
@@ -231,14 +234,15 @@ fn began_late(new: &[Checkin], seen: &[Checkin], least: TimeDelta) -> Option<Tim
     seen.iter().filter(is_short).map(|end| end.at).min()
 }
 
-/// Closed alerts for missed deadlines that may have been wrong: they opened after a success that was reported
-/// since the last look, and had happened before the job was last heard.
+/// Closed alerts for missed deadlines that may have been wrong. They opened after a success that
+/// was reported late since the last look, and that happened before the last end of a run known
+/// then.
 fn past_alerts(
     connection: &mut AnyConnection,
     reservation: &Reservation,
     checkins: &NewCheckins,
 ) -> Result<PastAlerts, StoreError> {
-    // Where the row is counted anew, none of its check-ins counts as seen.
+    // If the streak is counted anew, none of its check-ins counts as seen.
     let new = if checkins.anew.is_some() { checkins.rows.len() } else { checkins.new };
     let heard_at = reservation.conclusions.heard_at;
     let is_late_success =

@@ -1,9 +1,10 @@
-//! The sweep: in one transaction, what is due is claimed, locked and loaded, a [`Decider`] decides about it,
-//! and what it decides is written.
+//! The sweep. In one transaction it claims, locks and loads the reservations that are due, has a
+//! [`Decider`] decide about them, and writes the decisions.
 //!
-//! `claim.rs` finds and locks what is due, `load.rs` loads what the decisions need (`due.rs`), `decision.rs`
-//! says what can be decided, and `write.rs` writes it, with the alerts and the messages about them.
-//! `aside.rs` knows what is left out because it cannot be judged. Nothing is decided here.
+//! `claim.rs` finds and locks what is due. `load.rs` loads what the decisions need (`due.rs`).
+//! `decision.rs` defines what can be decided. `write.rs` writes the decisions, the alerts and the
+//! messages about them. `aside.rs` lists the reservations that are left out because they cannot be
+//! judged. The store itself decides nothing.
 
 mod aside;
 mod claim;
@@ -31,7 +32,8 @@ pub(crate) use load::load_due;
 pub use outcome::SweepOutcome;
 
 impl Store {
-    /// When the next reservation is due to be looked at; none without reservations.
+    /// When the sweep must next look at a reservation. `None` if there is no reservation, or none
+    /// that can be judged.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -39,7 +41,7 @@ impl Store {
         self.next_wake_from(None)
     }
 
-    /// The same, of those that are due at `from` or later.
+    /// As [`Self::next_wake_at`], among the reservations that are due at `from` or later.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -55,8 +57,8 @@ impl Store {
         Ok(next.map(crate::rows::time))
     }
 
-    /// Has `decider` look at up to `limit` reservations that are due at `now`, as they are on their locked
-    /// rows, and writes what it decides in the same transaction.
+    /// Locks up to `limit` reservations that are due at `now`, has `decider` decide about them, and
+    /// writes its decisions in the same transaction.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -64,9 +66,10 @@ impl Store {
         self.sweep_from(None, now, limit, decider)
     }
 
-    /// The same, leaving out what was due before `from`. Every conclusion leaves an entry in the index of
-    /// `wake_at` that is dead and yet passed over one by one until the table is vacuumed: who knows that
-    /// nothing earlier is due need not begin with them.
+    /// As [`Self::sweep`], without the reservations that were due before `from`. Every change of
+    /// `wake_at` leaves a dead entry in its index. Until the table is vacuumed, a query that begins
+    /// at the start of the index reads all of them. A caller that knows that nothing earlier is due
+    /// skips them with `from`.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -80,7 +83,7 @@ impl Store {
         self.sweep_claimed(&Claim::Due(from, limit), now, decider)
     }
 
-    /// Looks at what is claimed, in one transaction.
+    /// Sweeps the claimed reservations in one transaction.
     pub(crate) fn sweep_claimed(
         &self,
         claim: &Claim<'_>,
@@ -89,7 +92,8 @@ impl Store {
     ) -> Result<SweepOutcome, StoreError> {
         self.write(|connection| {
             if let Claim::These(_) = claim {
-                // Beside a row that cannot be read.
+                // There may be rows that cannot be read: no statement may touch other rows than
+                // these.
                 row_by_row(connection)?;
             }
             let mut outcome = SweepOutcome::default();
@@ -107,8 +111,8 @@ impl Store {
     }
 }
 
-/// Locks what is claimed and loads it; none where there is nothing. What cannot be read is put off, and
-/// stands in the outcome.
+/// Locks the claimed reservations and loads them. `None` if nothing is claimed. Rows that cannot be
+/// read are put off and listed in `outcome`.
 fn claim_and_load(
     connection: &mut AnyConnection,
     claim: &Claim<'_>,

@@ -1,29 +1,29 @@
-//! What a pass of the sweep did.
+//! The result of a sweep.
 
 use std::collections::BTreeMap;
 
-/// What one pass did.
+/// What one sweep did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SweepOutcome {
-    /// Reservations that were looked at.
+    /// How many reservations were claimed.
     pub looked: usize,
-    /// Alerts that opened, those that closed at once included.
+    /// How many alerts opened, including those that closed at once.
     pub opened: usize,
-    /// Alerts that closed.
+    /// How many alerts closed, including those that had only just opened.
     pub closed: usize,
-    /// Alerts that were told again.
+    /// How many open alerts were reported again.
     pub reminded: usize,
-    /// Messages put into the outbox, by alerter.
+    /// How many messages were put into the outbox, by alerter.
     pub deliveries: BTreeMap<String, usize>,
-    /// Reservations that could not be judged, and why. They are the caller's to [put
+    /// The ids of reservations that could not be judged, and why. The caller must [put them
     /// aside](crate::Store::put_aside).
     pub unjudged: Vec<(i64, String)>,
-    /// The names of those that could be judged again.
+    /// The names of reservations that could be judged again.
     pub judged_again: Vec<String>,
 }
 
 impl SweepOutcome {
-    /// Adds what another part of the same pass did.
+    /// Adds the result of another part of the same sweep.
     pub(crate) fn add(&mut self, other: Self) {
         self.looked += other.looked;
         self.opened += other.opened;

@@ -1,4 +1,4 @@
-//! Writing what was decided: conclusions and what belongs to them, alerts, and the messages about these.
+//! Writes the decisions: conclusions, alerts, and the messages about alerts.
 
 use std::collections::HashMap;
 
@@ -24,7 +24,8 @@ use crate::said::{Counted, Last, LastNotes};
 use crate::schema::alerts;
 use crate::{NewDelivery, StoreError, outbox, recent};
 
-/// Writes the conclusions, and what they say beside the alerts that open and close.
+/// Writes the conclusions, and everything else in the decisions that does not open, close or repeat
+/// an alert.
 pub(super) fn conclusions(
     connection: &mut AnyConnection,
     decisions: &[Decision<'_>],
@@ -47,7 +48,7 @@ pub(super) fn conclusions(
     Ok(())
 }
 
-/// Writes what reports that came late have shown.
+/// Writes what late reports have shown.
 fn note_late(connection: &mut AnyConnection, decision: &Decision<'_>, now: Time) -> Result<(), StoreError> {
     if let (Some(until), Some(alert)) = (decision.answered_until, &decision.due.alert) {
         diesel::update(alerts::table.filter(alerts::id.eq(alert.open.id)))
@@ -71,7 +72,7 @@ fn note_late(connection: &mut AnyConnection, decision: &Decision<'_>, now: Time)
     Ok(())
 }
 
-/// A change of an alert that is written.
+/// A change of an alert that has been written.
 pub(super) struct WrittenChange<'d> {
     decision: &'d Decision<'d>,
     kind: EventKind,
@@ -80,11 +81,11 @@ pub(super) struct WrittenChange<'d> {
     alert_id: i64,
     dedup_key: String,
     opened_at: Time,
-    /// For a site: how many reservations stand behind it.
+    /// How many reservations are behind it, if it is a site.
     behind: i64,
 }
 
-/// Opens, closes and reminds alerts.
+/// Opens and closes alerts, and marks those that are reported again.
 pub(super) fn alerts<'d>(
     connection: &mut AnyConnection,
     decisions: &'d [Decision<'d>],
@@ -155,7 +156,8 @@ pub(super) fn alerts<'d>(
     Ok(written)
 }
 
-/// Has `decider` word the messages about these changes, puts them into the outbox, and counts what was done.
+/// Has `decider` word the messages about these changes, puts them into the outbox, and counts the
+/// changes and messages in `outcome`.
 pub(super) fn messages(
     connection: &mut AnyConnection,
     changes: &[WrittenChange<'_>],
@@ -172,7 +174,7 @@ pub(super) fn messages(
     let said = LastNotes::of(connection, spoken)?;
     let over: Vec<i64> = of(EventKind::Recovered).map(|change| change.alert_id).collect();
     let reached = outbox::reached(connection, &over)?;
-    // Of what comes back together none is down beside the others.
+    // A job that recovers does not count the jobs that recover in the same pass as down.
     let (opened, closed) = (of(EventKind::Opened).count() as i64, over.len() as i64);
     let down = last_count.now(connection, counted, (opened, closed))?;
     let mut messages: Vec<(i64, NewDelivery)> = Vec::new();
