@@ -131,7 +131,8 @@ pub struct Summary {
     pub recovered: Vec<Recovered>,
     /// How many more recovered.
     pub more_recovered: usize,
-    /// A sentence for each reservation that cannot be read, whose state is therefore unknown, and one for how many more.
+    /// A sentence for each reservation that cannot be read, whose state is therefore unknown. The
+    /// last sentence may give the number of further ones.
     pub unreadable: Vec<String>,
 }
 
@@ -241,12 +242,12 @@ impl Recovered {
     }
 }
 
-/// In words, to the second.
+/// A duration in words, to the second.
 fn lasted(span: TimeDelta) -> String {
     duration::words(TimeDelta::seconds(span.num_seconds()))
 }
 
-/// In its short form, to two units: "5d4h".
+/// A duration in its short form, with at most two units: "5d4h".
 fn brief(span: TimeDelta) -> String {
     let unit = match span.num_seconds() {
         86_400.. => 3600,
@@ -259,8 +260,9 @@ fn brief(span: TimeDelta) -> String {
 /// The columns of tables that are never broken: numbers and times.
 const WHOLE: [usize; 3] = [0, 3, 4];
 
-/// Adds a titled table, or what to say when it is empty; `more` rows would follow. Text from outside is put on one line without
-/// control characters.
+/// Adds a table with a title, or `empty` if there are no rows. `more` is the number of rows that
+/// are left out. Control characters in cells are replaced by blanks, because texts from outside
+/// must stay on one line.
 fn section<const N: usize>(
     text: &mut String,
     title: &str,
