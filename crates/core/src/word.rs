@@ -37,7 +37,8 @@ pub fn quoted<W: Word>() -> String {
 
 /// Reads a word of `W`.
 ///
-/// # Errors The `field`, with the unknown word and the allowed words.
+/// # Errors
+/// The `field`, with the unknown word and the allowed words.
 pub fn parse<W: Word>(field: &'static str, word: &str) -> Result<W, Invalid> {
     word.parse().map_err(|_| Invalid::new(field, format!("{word:?}; allowed: {}", allowed::<W>())))
 }

@@ -246,7 +246,8 @@ impl ReservationDocument {
     /// Checks all fields except the names. A field that is absent from the document is absent from
     /// the patch.
     ///
-    /// # Errors All problems, each with the name of its field.
+    /// # Errors
+    /// All problems, each with the name of its field.
     pub fn patch(self, alerters: Alerters<'_>) -> Result<Patch, Problems> {
         let mut read = Reader::default();
         let schedule = read.take(self.schedule());

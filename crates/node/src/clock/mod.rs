@@ -56,7 +56,8 @@ impl Clock for NodeClock {
 
 /// The time that the nodes use, for a command that ends at once.
 ///
-/// # Errors A database error.
+/// # Errors
+/// A database error.
 pub fn reference(store: &Store) -> Result<Time, StoreError> {
     Ok(store.database_time()?.unwrap_or_else(|| SystemClock.now()))
 }

@@ -1,6 +1,6 @@
-//! Messages to the operator about refused configurations: the first refusal is reported at once,
-//! those of the next ten minutes are reported together, and so is the first configuration that is
-//! accepted again.
+//! Messages to the operator about refused configurations. The first refusal is reported at once,
+//! and those of the next ten minutes are reported together. After a reported refusal, the next
+//! configuration that is accepted is reported too.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
