@@ -41,7 +41,7 @@ pub struct Incident {
     pub reason: String,
     /// When it opened.
     pub opened_at: Time,
-    /// When it closed; none while it is open.
+    /// When it closed; `None` while it is open.
     pub closed_at: Option<Time>,
     /// Whether it is a failure that was over when it was reported: no alert opened and nobody was notified.
     #[serde(default)]
@@ -98,7 +98,7 @@ pub struct DownJob {
 pub struct Recovered {
     /// Which.
     pub job: SummaryJob,
-    /// What was wrong, in words: "failed", or "failed or missed" where it was not the same each time.
+    /// What was wrong, in words: "failed", or "failed or missed" if it was not the same each time.
     pub what: String,
     /// How many times.
     pub times: i64,
@@ -179,7 +179,7 @@ impl Summary {
         lasted(self.at - down.since)
     }
 
-    /// The summary as tables for a terminal of so many columns. Long lists are cut short.
+    /// The summary as tables for a terminal of `width` columns. Long lists are cut short.
     pub fn tables(&self, width: u16) -> String {
         let mut text = format!(
             "{}: summary of {}\n{}, of {}.\n",
