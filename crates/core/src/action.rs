@@ -26,7 +26,7 @@ pub fn of_path(word: &str) -> Option<(CheckInKind, Option<i32>)> {
     }
 }
 
-/// Like [`of_path`], for a `state` in a query: in any case, and with Cronitor's words too.
+/// Like [`of_path`], for a `state` in a query: in upper or lower case, and with the words of Cronitor too.
 pub fn of_state(word: &str) -> Option<(CheckInKind, Option<i32>)> {
     match word.to_ascii_lowercase().as_str() {
         "run" => of_path("start"),
@@ -118,7 +118,8 @@ fn signal(name: &str) -> Option<i32> {
     Some(number).filter(|number| (first..=last).contains(number))
 }
 
-/// The names of the exit statuses that systemd itself sets, from 200 on (systemd.exec(5)); empty where there is none.
+/// The names of the exit statuses that systemd itself sets, from 200 on (systemd.exec(5)). A status
+/// without a name has an empty text.
 const STATUSES: [&str; 46] = [
     "CHDIR",
     "NICE",

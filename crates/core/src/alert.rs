@@ -205,7 +205,7 @@ pub struct Unobserved {
     pub total_ms: i64,
 }
 
-/// The stored form. Rows written in or before 2026 may hold one span, given by its ends alone.
+/// The stored form. Earlier versions stored a single span as the pair of its ends.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum StoredUnobserved {
@@ -240,7 +240,8 @@ impl Unobserved {
         }
     }
 
-    /// When nothing could be heard, on the clock of `zone`: "from 02:00:05 UTC to 02:01:00 UTC, when none could be heard".
+    /// The spans as a clause, with times in `zone`: "from 2026-11-20 02:00:05 UTC to 2026-11-20
+    /// 02:01:00 UTC, when none could be heard".
     pub fn words(&self, zone: Tz) -> String {
         let (from, until) = (precise(self.from, zone), precise(self.until, zone));
         let total = duration::words(span(self.total_ms / 1000 * 1000));

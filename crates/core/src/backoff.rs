@@ -18,29 +18,29 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// One of which no attempt has failed yet.
+    /// A backoff of which no attempt has failed yet.
     pub const fn new(first: Duration, longest: Duration) -> Self {
         Self { first, longest, failures: 0 }
     }
 
-    /// The same after so many failed attempts.
+    /// The same backoff after this many failed attempts.
     #[must_use]
     pub const fn after(self, failures: u32) -> Self {
         Self { failures, ..self }
     }
 
-    /// The pause that comes next.
+    /// The pause before the next attempt.
     pub fn pause(&self) -> Duration {
         self.first.saturating_mul(2_u32.saturating_pow(self.failures)).min(self.longest)
     }
 
-    /// The same, shortened or lengthened by up to the share `by`, so that what failed together does not come back together.
-    /// `random` is from 0 to 1.
+    /// The same pause, shortened or lengthened by at most the share `by`, so that clients that
+    /// failed together do not retry together. `random` is from 0 to 1.
     pub fn spread_pause(&self, by: f64, random: f64) -> Duration {
         self.pause().mul_f64(1.0 - by + 2.0 * by * random)
     }
 
-    /// Counts a failed attempt; returns the pause that comes now.
+    /// Counts a failed attempt and returns the pause before the next one.
     pub fn next_pause(&mut self) -> Duration {
         let pause = self.pause();
         self.failures = self.failures.saturating_add(1);
@@ -52,7 +52,7 @@ impl Backoff {
         self.failures == 0
     }
 
-    /// An attempt succeeded.
+    /// Forgets the failed attempts, after one that succeeded.
     pub fn reset(&mut self) {
         self.failures = 0;
     }

@@ -216,7 +216,7 @@ mod tests {
         let open = ClaimRules { otherwise: Some(UserRole::Viewer), ..groups.clone() };
         assert_eq!(open.role_in(&[&json!({})]), Some(UserRole::Viewer));
         assert_eq!(open.role_in(&[&json!({ "groups": "ops" })]), Some(UserRole::Admin));
-        // What the first source says counts alone.
+        // Only the first source that has the claim counts.
         let two = [&json!({ "groups": [] }), &json!({ "groups": ["ops"] })];
         assert_eq!(groups.role_in(&two), None);
         assert_eq!(groups.role_in(&[&json!({}), two[1]]), Some(UserRole::Admin));
@@ -267,7 +267,7 @@ mod tests {
         for no in [json!(false), json!("false"), json!(null), json!(1)] {
             assert!(mail.name_in(&[&verified(no.clone())]).unwrap_err().contains("email_verified"), "{no}");
         }
-        // The word of one source says nothing of the address of another.
+        // The `email_verified` of one source does not verify an address from another source.
         let apart = [&json!({ "email": "ada@example.org" }), &json!({ "email_verified": true })];
         assert!(mail.name_in(&apart).is_err());
         assert!(!mail.are_answered_by(apart[0]));

@@ -17,8 +17,8 @@ const UNITS: [(i64, &[&str]); 6] = [
     (7 * 86_400_000, &["w", "week", "weeks"]),
 ];
 
-/// Reads `90s`, `5m`, `6h`, `1d`, `250ms`, `1.5h`, several in a row (`1h30m`, `1h 30m`), words (`5 minutes`), and ISO 8601's `P1DT12H`.
-/// `field` names the value in an error.
+/// Reads `90s`, `5m`, `6h`, `1d`, `250ms`, `1.5h`, several units in a row (`1h30m`, `1h 30m`),
+/// words (`5 minutes`), and ISO 8601's `P1DT12H`. `field` names the value in an error.
 pub fn parse(field: &'static str, text: &str) -> Result<TimeDelta, Invalid> {
     const WRITE: &str = "write a number and a unit: 90s, 5m, 6h, 1d, 1h30m";
     let wrong = |problem: &str| Invalid::new(field, format!("{text:?} {problem}"));
@@ -52,7 +52,7 @@ pub fn parse(field: &'static str, text: &str) -> Result<TimeDelta, Invalid> {
         let (amount, after) = (&rest[..rest.len() - after.len()], after.trim_start());
         let behind = after.trim_start_matches(|c: char| c.is_ascii_alphabetic());
         let unit = &after[..after.len() - behind.len()];
-        // In systemd `M` is a month; whoever writes it does not mean a minute.
+        // In systemd `M` is a month; refuse it rather than read it as a minute.
         if !iso && unit == "M" {
             return Err(wrong("counts months, whose length differs; write days: 30d"));
         }

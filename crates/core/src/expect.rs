@@ -1,9 +1,10 @@
 //! Conditions on the figures of a success: `rows > 0`, `bytes >= 0.5 * median(10)`.
 //!
-//! A success that breaks a clause counts as a failure: the job ran, and did nothing useful. A clause compares one
-//! figure with a number, or with the median of its last values. The median needs [`LEAST_VALUES`] values; until there
-//! are that many the clause holds. The median counts the values of earlier successes that kept to their clauses, and
-//! of others only after a person has accepted them.
+//! A success that breaks a clause counts as a failure: the job ran, but did not do its work. A
+//! clause compares one figure with a number, or with the median of its last values. The median
+//! needs [`LEAST_VALUES`] values; a clause with fewer values holds. The median counts the values of
+//! earlier successes that satisfied their clauses, and the values of other successes only after a
+//! person has accepted them.
 
 use std::fmt;
 
@@ -361,7 +362,7 @@ mod tests {
         // The last four: 10, 10, 30, 30.
         assert_eq!(judge(10.0, &[1e9, 1e9, 10.0, 10.0, 30.0, 30.0]), ClauseVerdict::Holds);
         assert!(matches!(judge(9.0, &[1e9, 1e9, 10.0, 10.0, 30.0, 30.0]), ClauseVerdict::Broken(_)));
-        // What is missing fails, however few values there are.
+        // A missing figure breaks the clause, however few values there are.
         assert!(matches!(clause.judge(&Figures::default(), &[]), ClauseVerdict::Broken(_)));
         assert_eq!(median(&[f64::MAX, f64::MAX, f64::MAX, f64::MAX], 4), Ok(f64::MAX));
     }

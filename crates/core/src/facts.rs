@@ -82,7 +82,7 @@ impl Facts {
     }
 }
 
-/// One run of a job: its start, and its own end where one has come.
+/// One run of a job: its start, and its own end if that has been reported.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Run {
     /// The run's id; `None` for runs without one.
@@ -118,7 +118,7 @@ pub struct Event {
     pub at: Time,
     /// What it said.
     pub kind: CheckInKind,
-    /// The exit status, where one was given.
+    /// The exit status, if one was given.
     pub exit_code: Option<i32>,
     /// How long the run took, if start and end form a pair.
     pub duration: Option<TimeDelta>,

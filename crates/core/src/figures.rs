@@ -97,8 +97,9 @@ impl Figures {
         self.set(name, value)
     }
 
-    /// Takes the figures from the lines of an output, `::figure rows=1200`, and adds those whose names are not set
-    /// yet. Returns the problem of the first line that begins like a figure and is none.
+    /// Takes the figures from the lines of an output, `::figure rows=1200`, and adds those whose
+    /// names are not set yet. Returns the problem of the first line that begins like a figure but
+    /// is not a valid one.
     pub fn add_lines(&mut self, output: &str) -> Option<Invalid> {
         if !output.contains(LINE_BEGINS) {
             return None;

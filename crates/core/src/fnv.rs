@@ -1,13 +1,13 @@
-//! The hash FNV-1a: short, without a secret, and the same in every program and version. It keeps nobody from finding two inputs
-//! with the same hash.
+//! The hash FNV-1a: short, without a secret, and the same in every program and version. It is not
+//! cryptographic: anybody can find two inputs with the same hash.
 
-/// 32 bits.
+/// The hash of 32 bits.
 pub fn fnv1a_32(bytes: impl IntoIterator<Item = u8>) -> u32 {
     let step = |hash: u32, byte: u8| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193);
     bytes.into_iter().fold(0x811c_9dc5, step)
 }
 
-/// 64 bits.
+/// The hash of 64 bits.
 pub fn fnv1a_64(bytes: impl IntoIterator<Item = u8>) -> u64 {
     let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
     bytes.into_iter().fold(0xcbf2_9ce4_8422_2325, step)

@@ -33,7 +33,8 @@ pub enum CountedBy {
 }
 
 impl CountedBy {
-    /// How long after the last of `failures` wrong attempts the next one is refused unread.
+    /// How long after the last of `failures` wrong attempts the next one is refused without being
+    /// checked.
     pub fn wait_after(self, failures: i64) -> TimeDelta {
         let free = match self {
             Self::Device | Self::AccountFromNetwork => 5,

@@ -13,7 +13,7 @@
 //! - [`notice`]: the content of messages, before any alerter formats it;
 //! - [`pacing`]: how a storm of messages becomes a few digests;
 //! - [`summary`]: the weekly table; [`uptime`]: how well a reservation has done;
-//! - [`word`]: enums of which each value is one word;
+//! - [`word`]: enums whose values are single words;
 //! - [`ways`]: the recipients of a reservation's `notify` and `alerters`, and which of them lead nowhere;
 //! - [`terminal`]: the output of programs, made readable;
 //! - [`access`]: permissions; [`password`]: which passwords are accepted; [`second_factor`]: who must have one;

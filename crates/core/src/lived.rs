@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 use crate::Time;
 use crate::reservation::Window;
 
-/// The instant from which `age` of lived time, that is time outside these blind windows, has passed until `now`.
+/// The instant since which `age` of lived time (time outside these blind windows) has passed.
 pub fn ago(windows: &[Window], age: TimeDelta, now: Time) -> Time {
     let mut latest_first: Vec<&Window> = windows.iter().collect();
     latest_first.sort_by_key(|window| std::cmp::Reverse(window.until));

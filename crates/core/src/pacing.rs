@@ -1,5 +1,6 @@
-//! How often one recipient is written to who gets many events in one message: the first at once, those of the
-//! following ten seconds in one digest, and then one digest a minute while the storm lasts.
+//! The pace of messages to a recipient who gets many events in one message. The first message is
+//! sent at once, the events of the following ten seconds in one digest, and then one digest a
+//! minute while the storm lasts.
 
 use chrono::TimeDelta;
 

@@ -1,31 +1,33 @@
-//! What Linux says of a process in `/proc/PID/stat` and `/proc/PID/status`, as proc(5) describes it. Whoever reads the files gives
-//! their content.
+//! What Linux says of a process in `/proc/PID/stat` and `/proc/PID/status` (proc(5)). The caller
+//! reads the files.
 
 /// The content of `/proc/PID/stat`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ProcessStat {
-    /// `R`, `S`, `Z` …
+    /// The state: `R`, `S`, `Z` …
     pub state: u8,
-    /// Its parent.
+    /// The number of the parent process.
     pub parent: i32,
-    /// Its process group.
+    /// The number of the process group.
     pub group: i32,
-    /// User and system time together, in ticks of the system.
+    /// User and system time together, in clock ticks.
     pub cpu_ticks: u64,
     /// How many threads it has.
     pub threads: u64,
-    /// When it was started, in ticks after the machine's start; with the process's number it says which process it is.
+    /// When it was started, in ticks after the machine's start. Together with the process's number
+    /// this identifies the process.
     pub started_ticks: u64,
-    /// Its virtual memory.
+    /// The size of its virtual memory.
     pub virtual_bytes: u64,
-    /// Its memory, in pages.
+    /// The size of its resident memory, in pages.
     pub resident_pages: u64,
 }
 
 impl ProcessStat {
-    /// None where the content is not of that form.
+    /// Reads the content of the file. `None` if it does not have the expected form.
     pub fn parse(content: &[u8]) -> Option<Self> {
-        // The second field, the name in brackets, may have anything in it, brackets and blanks, too. Fields are counted from 1.
+        // The second field, the name in brackets, may contain anything, also brackets and blanks.
+        // Fields are counted from 1.
         let end = content.iter().rposition(|byte| *byte == b')')?;
         let after_name = std::str::from_utf8(content.get(end + 1..)?).ok()?;
         let fields: Vec<&str> = after_name.split_ascii_whitespace().collect();
@@ -43,14 +45,14 @@ impl ProcessStat {
         })
     }
 
-    /// Whether it still runs: neither a zombie nor gone.
+    /// Whether it still runs: it is neither a zombie nor dead.
     pub fn is_alive(&self) -> bool {
         !matches!(self.state, b'Z' | b'X')
     }
 }
 
-/// The signals that a process ignores, by the content of its `/proc/PID/status`: the bit `n - 1` stands for the signal `n`. None where
-/// the system does not tell.
+/// The signals that a process ignores, from the content of its `/proc/PID/status`: bit `n - 1`
+/// stands for signal `n`. `None` if the content does not say.
 pub fn ignored_signals(status: &str) -> Option<u64> {
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"))?;
     u64::from_str_radix(mask.trim(), 16).ok()

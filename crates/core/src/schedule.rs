@@ -152,7 +152,8 @@ impl Schedule {
         }
     }
 
-    /// The schedule in one line, its zone last: `every 5m`, `cron 0 2 * * * Europe/Berlin`, `calendar Mon..Fri 02:00; Sun 04:00 UTC`.
+    /// The schedule in one line, its zone last: `every 5m`, `cron 0 2 * * * Europe/Berlin`,
+    /// `calendar Mon..Fri 02:00; Sun 04:00 UTC`.
     pub fn notation(&self) -> String {
         match self {
             Self::Every(period) => format!("every {}", duration::short(*period)),
@@ -161,7 +162,8 @@ impl Schedule {
         }
     }
 
-    /// The same, with the frequency as it was written: `every 5 minutes`; `every 300s` without one.
+    /// Like [`Self::notation`], with the frequency as it was written: `every 5 minutes`;
+    /// `every 300s` if there is none.
     pub fn notation_as_written(&self, frequency: Option<Frequency>) -> String {
         match (self, frequency) {
             (Self::Every(period), Some(frequency)) if frequency.span() == *period => {
@@ -183,16 +185,16 @@ impl Schedule {
         Ok((schedule, frequency))
     }
 
-    /// The next expected instant after the job was last heard of at `heard`, by a check-in (`by_checkin`) or another
-    /// event. `None` if no further instant exists.
+    /// The next expected instant after the job was last heard of at `heard`. A check-in shortly
+    /// before an instant counts for that instant. `None` if no further instant exists.
     pub fn expected_after_checkin(&self, heard: Time) -> Option<Time> {
         let next = self.following(heard)?;
         let early = !matches!(self, Self::Every(_)) && self.is_early_for(heard, next);
         if early { self.following(next) } else { Some(next) }
     }
 
-    /// The expected instant that follows `at`: the expected instant before it, or another instant from which the job is waited
-    /// for. None where there is none any more.
+    /// The first expected instant after `at`. `at` is the expected instant before it, or another
+    /// instant from which the schedule counts. `None` if no further instant exists.
     pub fn following(&self, at: Time) -> Option<Time> {
         match self {
             Self::Every(period) => at.checked_add_signed(*period),

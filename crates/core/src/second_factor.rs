@@ -5,11 +5,12 @@ use strum::{EnumString, IntoStaticStr, VariantArray};
 use crate::access::UserRole;
 use crate::{Invalid, word};
 
-/// Who must have a second factor (`web.second_factor`). Of one user an admin can require it beside that.
+/// Who must have a second factor (`web.second_factor`). An admin can also require one of a single
+/// user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, EnumString, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "lowercase")]
 pub enum RequiredOf {
-    /// Nobody: who wants one sets one up.
+    /// Nobody; users may set one up.
     #[strum(serialize = "optional")]
     Nobody,
     /// Admins.

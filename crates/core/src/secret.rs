@@ -3,7 +3,8 @@
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Deserializer};
 
-/// A password, token or key. Its `Debug` shows dots, only [`Self::reveal`] returns the text, and its memory is wiped at its end.
+/// A password, token or key. Its `Debug` shows dots, only [`Self::reveal`] returns the text, and
+/// its memory is wiped when it is dropped.
 #[derive(Clone)]
 pub struct Secret(SecretString);
 
@@ -19,7 +20,8 @@ impl Secret {
     }
 }
 
-/// A reload compares the configuration before with the one after. Not for what a stranger sends: the time tells how much is right.
+/// For the comparison of two configurations. Do not compare with input from outside: the comparison
+/// does not take constant time, and so reveals how much of the input is right.
 impl PartialEq for Secret {
     fn eq(&self, other: &Self) -> bool {
         self.reveal() == other.reveal()

@@ -9,22 +9,22 @@
 //! | expected at | the first scheduled instant after the job was last heard of |
 //! | overdue | `now ≥ expected_at + grace` |
 //! | respite | a blind window that touches a deadline moves it to its end + min(period, 1 h) + grace; all windows together move it by their own lengths and three such respites at most |
-//! | snooze | no alert opens and no reminder is sent; what still holds at its end is notified then. `quiet`: instants due inside have until its end + min(period, 1 h) + grace. `skip`: those are not expected, and an interval starts anew at the end |
-//! | threshold | the alert opens at the `alert_after`-th miss or failure in a row: each due instant counts once, missed or answered by its first failure; further failures count each; instants that a blind window touches do not; only a success ends the row |
-//! | run limit | a start, and `max_run` later no end of that run; notified once; the respite applies here too |
-//! | lost end | a run is over if it must have ended before a later run began that succeeded |
-//! | reminder | every `remind_every`; with `each` at each further failure that is news and each further instant that is missed, one for all since the last look; none while snoozed |
+//! | snooze | no alert opens and no reminder is sent; trouble that lasts until its end is notified then. `quiet`: instants due inside have until its end + min(period, 1 h) + grace. `skip`: instants due inside are not expected, and an interval starts anew at the end |
+//! | threshold | the alert opens at the `alert_after`-th miss or failure in a row; a due instant counts once, as missed or as answered by its first failure; each further failure counts too; an instant that a blind window touches does not count; only a success ends the row |
+//! | run limit | a run is over its limit if it has not ended `max_run` after its start; this is notified once; the respite applies here too |
+//! | lost end | a run is over if a run has succeeded that began after the limit of this one |
+//! | reminder | every `remind_every`; with `each`, at each further failure that is news and at each further missed instant, at most one a look; none while snoozed |
 //! | too short | a success sooner than `min_run` after its start is a failure |
 //! | unexpected | a success whose figures break the expectations is a failure |
 //! | nothing swallowed | failures are counted, so a failure followed by a success is still notified |
-//! | recovery | a success later than the trouble, and no other trouble; after a run limit, of a run that began later or has no id |
-//! | reported late | a success that was in time closes the alert that it answers, as if that had never opened; so does one within the row of an alert that leaves less than `alert_after` of it; a failure that a later success followed is no news |
-//! | changed | after a change of the fields by which an alert opened, it closes if they do not justify it any more |
+//! | recovery | a success later than the trouble, and no other trouble; after a run limit, the success must end that run or be of a run that began later |
+//! | reported late | a late report of a success that was in time closes the alert, because it should not have opened; so does one that leaves less than `alert_after` of the alert's row; a failure that a later success followed is no news |
+//! | changed | after a change of the fields by which an alert opened, it closes if the new values do not justify it |
 //!
-//! A failure counts as heard: a job that fails each hour has run each hour, and missed none.
+//! A failure counts as heard: a job that fails each hour has run each hour and has missed none.
 //!
-//! Where to start: [`evaluate`]; `due.rs` has the deadlines and what moves them, `row.rs` the threshold, `runs.rs` the run limits,
-//! `late.rs` what was reported late.
+//! Where to start: [`evaluate`]. `due.rs` has the deadlines and what moves them, `row.rs` the
+//! threshold, `runs.rs` the run limits, and `late.rs` the late reports.
 
 mod due;
 mod late;
@@ -103,24 +103,25 @@ impl<'a> View<'a> {
     }
 }
 
-/// The span in which the database refused successes of one job, and took the check-ins of others.
+/// The span in which the database refused successes of one job while it recorded the check-ins of
+/// others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RefusedSpan {
-    /// From the first to the last of them.
+    /// From the first to the last refused success.
     pub window: Window,
     /// When the next success would be expected if the last refused one had been recorded; at most now.
     pub next: Time,
 }
 
 impl RefusedSpan {
-    /// The refusals in `window` of a job on this schedule, as known at `now`.
+    /// The span with this window, of a job on this schedule, as known at `now`.
     pub fn new(window: Window, schedule: &Schedule, now: Time) -> Self {
         let next = schedule.expected_after_checkin(window.until).unwrap_or(window.until);
         Self { window, next: next.min(now).max(window.until) }
     }
 
-    /// The blind window that it is where something was last heard at `heard`: the last that was refused excuses what
-    /// comes after it only as long as nothing is.
+    /// The blind window of this span, if the job was last heard at `heard`. It lasts until `next`,
+    /// but if the job has been heard after the last refusal, only until that refusal.
     fn blind(&self, heard: Option<Time>) -> Window {
         let is_over = heard > Some(self.window.until);
         Window { until: if is_over { self.window.until } else { self.next }, ..self.window }
@@ -141,11 +142,11 @@ pub enum State {
     Unobserved,
     /// Expected, and within its grace.
     Late,
-    /// A run is going.
+    /// A run is in progress.
     Running,
     /// It has never checked in and is not yet due.
     New,
-    /// No alerts until a time.
+    /// Notifications are suppressed until a time.
     Snoozed,
     /// All is well.
     Up,
@@ -189,8 +190,9 @@ pub enum DueChange {
     Answer(Correction),
     /// Open and close an alert, with one message: the trouble began and ended between two looks.
     OpenAndRecover(Reason),
-    /// Close the open alert, since the terms by which it opened were changed and do not bear it out: "schedule
-    /// changed: not overdue by it". Runs that were told since it opened count as untold.
+    /// Close the open alert, because the fields by which it opened were changed and no longer
+    /// justify it: "schedule changed: not overdue by it". Runs that were notified since it opened
+    /// count as not notified.
     Withdraw(String),
 }
 
@@ -228,18 +230,20 @@ pub struct Evaluation {
     pub in_a_row: i64,
     /// The action to take.
     pub change: DueChange,
-    /// The runs of which it is told now that they are over their limit, and those that were over without a word, by their ids.
+    /// The ids of the runs to mark as noted: the run over its limit that the alert names, and the
+    /// runs that are over without a report of their end.
     pub told_runs: Vec<Option<Uuid>>,
-    /// What [`OpenAlert::answered_until`] becomes, where reports that came late have moved it.
+    /// The new value of [`OpenAlert::answered_until`], if late reports have moved it.
     pub answered_until: Option<Time>,
-    /// Failures that were reported late, and that nobody is told of but by the summary, since a later success has followed them.
+    /// The times of failures that were reported late, after a later success. Only the summary
+    /// mentions them.
     pub passed_over: Vec<Time>,
     /// The conclusions to store.
     pub conclusions: Conclusions,
 }
 
 impl Conclusions {
-    /// The evaluation of a reservation of which only the spec is known.
+    /// The conclusions about a reservation of which only the spec is known.
     pub fn first(reservation: &Reservation, now: Time) -> Self {
         evaluate(&View::of(reservation, None), now).conclusions
     }
@@ -272,7 +276,8 @@ pub fn evaluate(view: &View<'_>, now: Time) -> Evaluation {
         in_a_row: spec.alert_after,
         unobserved: alert_due.unobserved,
     });
-    // Where a success has come since, an alert may just have closed: its end is told by one look, this by the next.
+    // If a success has come since, an alert may just have closed. This look notifies its end, and
+    // the next one notifies the overrun.
     let is_next_look = |limit: &RunLimit<'_>| facts.last_checkin_at < Some(limit.at) || before.wake_at <= now;
     let is_to_be_told = |limit: &RunLimit<'_>| view.open_alert.is_none() && is_next_look(limit);
     let overran = stuck.filter(|limit| is_to_be_told(limit)).map(|limit| Reason::Overran {
@@ -333,7 +338,8 @@ pub fn evaluate(view: &View<'_>, now: Time) -> Evaluation {
         }
         DueChange::None => view.open_alert.is_some(),
     };
-    // An alert says nothing of a run that it does not name: where that still goes when it has closed, it is told then.
+    // An alert does not report a run that it does not name. If that run is still in progress when
+    // the alert has closed, it is notified then.
     let named = match (&change, view.open_alert) {
         (DueChange::Open(reason), _) => reason.run(),
         (_, Some(alert)) if down => alert.reason.run(),
@@ -366,7 +372,7 @@ pub fn evaluate(view: &View<'_>, now: Time) -> Evaluation {
     .min()
     .unwrap_or(later(now, SOME_TIME));
 
-    // The deadline of a job that is given a respite is not the nearest: any check-in may bring it nearer than `wake_at`.
+    // A check-in can end a respite, and the next deadline may then be earlier than `wake_at`.
     let has_respite = [alert_due, first].iter().any(|due| due.unobserved.is_some() || due.snoozed);
 
     let state = match () {
@@ -413,7 +419,8 @@ pub fn evaluate(view: &View<'_>, now: Time) -> Evaluation {
             heard_at: facts.last_end_at(),
             short_at: row.short_at,
             unexpected: row.unexpected,
-            // A report may carry the duration of its run.
+            // With `min_run` or `expect` any success may be a failure. A recorded start is not
+            // needed for `min_run`, because a report may carry the duration of its run.
             eager: spec.min_run.is_some()
                 || !spec.expect.is_empty()
                 || (spec.max_run.is_some() && facts.last_start_at.is_some())
@@ -423,7 +430,8 @@ pub fn evaluate(view: &View<'_>, now: Time) -> Evaluation {
     }
 }
 
-/// Whether the alert is told again, outside of snoozes; `held` where what is silent stands behind a silent site.
+/// The reminder that the alert needs, outside of snoozes. `held` says that the job is silent behind
+/// a silent site.
 fn reminder(view: &View<'_>, alert: &OpenAlert, row: &Row, held: bool, now: Time) -> DueChange {
     let Reservation { spec, facts, conclusions: before, .. } = view.reservation;
     match spec.remind_every {
@@ -487,8 +495,8 @@ fn concerns(changed: &str, alert: &OpenAlert) -> bool {
 
 /// Whether the alert would be open by the present spec, from the facts known when it opened.
 ///
-/// A later start that hides its run, a blind window that was learnt of later, and a snooze of an older version, which
-/// has no beginning of its own, do not matter.
+/// Three things do not count against it: a later start that hides the alert's run, a blind window
+/// that became known later, and a snooze from an older version, which has no beginning of its own.
 fn bears_out(view: &View<'_>, alert: &OpenAlert, needed: usize, now: Time) -> bool {
     match alert.reason {
         Reason::Overran { started_at, .. } => {

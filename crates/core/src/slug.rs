@@ -20,9 +20,9 @@ pub fn is_slug(text: &str) -> bool {
     (1..=LONGEST_NAME).contains(&text.len()) && text.bytes().all(fits)
 }
 
-/// The slug of a name, as Healthchecks (Django's `slugify`) makes it: letters lose their accents, whatever is no ASCII
-/// letter, digit, `_`, `-` or blank is left out, and each run of blanks and `-` is one `-`. Empty where nothing is
-/// left.
+/// The slug of a name, as Healthchecks (Django's `slugify`) makes it. Letters lose their accents.
+/// Characters other than ASCII letters, digits, `_`, `-` and blanks are left out. Each run of
+/// blanks and `-` becomes one `-`. The slug is empty if nothing is left.
 pub fn of(name: &str) -> String {
     let mut slug = String::with_capacity(name.len());
     for c in name.nfkd().filter(char::is_ascii) {
@@ -35,8 +35,8 @@ pub fn of(name: &str) -> String {
     shortened(slug.trim_matches(ENDS), LONGEST_NAME).to_owned()
 }
 
-/// The slug of a name as versions made it before there was a column of its own: each run of anything but ASCII letters,
-/// digits and `_` is one `-`.
+/// The slug of a name as versions before the database column for slugs made it: each run of
+/// characters other than ASCII letters, digits and `_` becomes one `-`.
 pub fn of_before(name: &str) -> String {
     let mut slug = String::with_capacity(name.len());
     for c in name.chars() {

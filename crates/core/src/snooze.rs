@@ -116,7 +116,9 @@ impl Snoozes {
         }
     }
 
-    /// Makes one less. What was due in a quiet one has been told long since; of skipped ones none may come back, so that two become one.
+    /// Removes one snooze. This is the first quiet one, because what was due in it was notified
+    /// long ago. If there are only skipping ones, the first two become one, because what was due in
+    /// them must stay skipped.
     fn make_room(&mut self) {
         let over = self.0.len().saturating_sub(1);
         if let Some(quiet) = self.0[..over].iter().position(|snooze| snooze.mode == SnoozeMode::Quiet) {

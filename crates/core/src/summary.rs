@@ -41,7 +41,7 @@ pub struct Incident {
     pub reason: String,
     /// When it opened.
     pub opened_at: Time,
-    /// When it closed; none while it is open.
+    /// When it closed; `None` while it is open.
     pub closed_at: Option<Time>,
     /// Whether it is a failure that was over when it was reported: no alert opened and nobody was notified.
     #[serde(default)]
@@ -98,7 +98,7 @@ pub struct DownJob {
 pub struct Recovered {
     /// Which.
     pub job: SummaryJob,
-    /// What was wrong, in words: "failed", or "failed or missed" where it was not the same each time.
+    /// What was wrong, in words: "failed", or "failed or missed" if it was not the same each time.
     pub what: String,
     /// How many times.
     pub times: i64,
@@ -131,7 +131,8 @@ pub struct Summary {
     pub recovered: Vec<Recovered>,
     /// How many more recovered.
     pub more_recovered: usize,
-    /// A sentence for each reservation that cannot be read, whose state is therefore unknown, and one for how many more.
+    /// A sentence for each reservation that cannot be read, whose state is therefore unknown. The
+    /// last sentence may give the number of further ones.
     pub unreadable: Vec<String>,
 }
 
@@ -178,7 +179,7 @@ impl Summary {
         lasted(self.at - down.since)
     }
 
-    /// The summary as tables for a terminal of so many columns. Long lists are cut short.
+    /// The summary as tables for a terminal of `width` columns. Long lists are cut short.
     pub fn tables(&self, width: u16) -> String {
         let mut text = format!(
             "{}: summary of {}\n{}, of {}.\n",
@@ -241,12 +242,12 @@ impl Recovered {
     }
 }
 
-/// In words, to the second.
+/// A duration in words, to the second.
 fn lasted(span: TimeDelta) -> String {
     duration::words(TimeDelta::seconds(span.num_seconds()))
 }
 
-/// In its short form, to two units: "5d4h".
+/// A duration in its short form, with at most two units: "5d4h".
 fn brief(span: TimeDelta) -> String {
     let unit = match span.num_seconds() {
         86_400.. => 3600,
@@ -259,8 +260,9 @@ fn brief(span: TimeDelta) -> String {
 /// The columns of tables that are never broken: numbers and times.
 const WHOLE: [usize; 3] = [0, 3, 4];
 
-/// Adds a titled table, or what to say when it is empty; `more` rows would follow. Text from outside is put on one line without
-/// control characters.
+/// Adds a table with a title, or `empty` if there are no rows. `more` is the number of rows that
+/// are left out. Control characters in cells are replaced by blanks, because texts from outside
+/// must stay on one line.
 fn section<const N: usize>(
     text: &mut String,
     title: &str,

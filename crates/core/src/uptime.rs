@@ -14,7 +14,8 @@ pub struct DownTime {
 }
 
 impl DownTime {
-    /// The part of it within `from` and `until`, where there is one. An alert that opened and closed in one instant is there, without length.
+    /// The part of it between `from` and `until`; `None` if there is none. An alert that opened and
+    /// closed at the same instant is a part without length.
     fn within(self, from: Time, until: Time) -> Option<(Time, Time)> {
         let end = self.until.unwrap_or(until).max(self.from);
         (self.from < until && (end > from || (end == self.from && end == from)))
@@ -33,8 +34,8 @@ pub enum Slot {
     Bad,
 }
 
-/// The last `count` spans of `period`, the latest ending at `now`, oldest first. Before `since` nothing is known, and where `since` is none
-/// at all; a slot that lies partly before it is known by the rest.
+/// The last `count` spans of `period`, oldest first; the latest ends at `now`. A slot that ends
+/// before `since`, or any slot if `since` is `None`, is unknown unless an alert was open in it.
 pub fn slots(
     period: TimeDelta,
     count: i32,

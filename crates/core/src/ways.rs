@@ -33,7 +33,7 @@ const ALIKE: f64 = 0.75;
 pub enum AlerterKind {
     /// Mail.
     Smtp,
-    /// A channel of Slack, or of what takes its messages.
+    /// A channel of Slack, or of a service that accepts the same messages.
     Slack,
     /// Incidents at PagerDuty.
     PagerDuty,
@@ -64,7 +64,7 @@ impl AlerterKind {
         self == Self::PagerDuty
     }
 
-    /// What people call it beside its alerter's name; none where they do not.
+    /// The word that people add to the alerter's name; `None` if they add none.
     pub fn in_words(self) -> Option<&'static str> {
         match self {
             Self::PagerDuty => Some("PagerDuty"),
@@ -77,12 +77,13 @@ impl AlerterKind {
 
 /// The alerters that are configured: the name and the kind of each. The log is always among them.
 ///
-/// One that is parked (`enabled = false`) is one of them: its messages take that way, and wait until it is enabled again.
+/// A parked alerter (`enabled = false`) is one of them: messages are routed through it, and wait
+/// until it is enabled again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WaysOut {
     /// The words of their kinds: a sweeper of another version may know kinds that this one does not.
     kinds: BTreeMap<String, String>,
-    /// Those that are parked. A version before this knew none.
+    /// The parked ones. Earlier versions did not store them.
     #[serde(default)]
     parked: BTreeSet<String>,
     /// The alerter that mail addresses go through.
@@ -175,7 +176,7 @@ impl Route {
 }
 
 impl WaysOut {
-    /// Those of these alerters, each with its kind.
+    /// These alerters, each with its kind, and the log.
     pub fn new<'a>(alerters: impl IntoIterator<Item = (&'a AlerterName, AlerterKind)>) -> Self {
         let mut kinds: BTreeMap<String, String> =
             alerters.into_iter().map(|(name, kind)| (name.to_string(), kind.to_string())).collect();
@@ -183,7 +184,7 @@ impl WaysOut {
         Self::of(kinds, BTreeSet::new(), None)
     }
 
-    /// The same alerters, of which those are parked for which `is_parked` returns true.
+    /// The same alerters, with those parked for which `is_parked` returns true.
     #[must_use]
     pub fn parking(self, is_parked: impl Fn(&str) -> bool) -> Self {
         let parked = self.kinds.keys().filter(|name| is_parked(name)).cloned().collect();
@@ -202,7 +203,7 @@ impl WaysOut {
         Self::of(self.kinds, self.parked, self.mail)
     }
 
-    /// Those of these alerters for whose names `works` returns true.
+    /// The alerters for whose names `works` returns true.
     #[must_use]
     pub fn only(&self, works: &dyn Fn(&str) -> bool) -> Self {
         let taken = self.kinds.iter().filter(|(name, _)| works(name));
@@ -211,7 +212,8 @@ impl WaysOut {
         Self::of(kinds, parked, self.mail.clone())
     }
 
-    /// Mail goes through `mail` where that is one of them and works, else as [`mail`](Self::mail) says.
+    /// The ways with these alerters. Mail goes through `mail` if that is one of them and not
+    /// parked, otherwise as [`mail`](Self::mail) says.
     fn of(kinds: BTreeMap<String, String>, parked: BTreeSet<String>, mail: Option<String>) -> Self {
         let works = |mail: &String| kinds.contains_key(mail) && !parked.contains(mail);
         let mail = mail.filter(works).or_else(|| mail_among(&kinds, &parked));
@@ -244,12 +246,12 @@ impl WaysOut {
         self.kinds.contains_key(name)
     }
 
-    /// The kind of the alerter `name`; none where this version does not know it.
+    /// The kind of the alerter `name`; `None` if this version does not know it.
     pub fn kind(&self, name: &str) -> Option<AlerterKind> {
         self.kinds.get(name).and_then(|kind| kind.parse().ok())
     }
 
-    /// The names of all, in order.
+    /// All names, in order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.kinds.keys().map(String::as_str)
     }
@@ -394,7 +396,7 @@ mod tests {
         WaysOut::new(names.iter().zip(alerters).map(|(name, (_, kind))| (name, kind.parse().unwrap())))
     }
 
-    /// The ways, and the problems, as texts.
+    /// The ways and the problems, as texts.
     fn route(ways: &WaysOut, notify: &str, only: &[&str]) -> (Vec<String>, Vec<String>) {
         let notify = Recipients::parse("notify", notify).unwrap();
         let only: Vec<AlerterName> = only.iter().map(|text| name(text)).collect();
@@ -416,7 +418,7 @@ mod tests {
         good("", &["pager"], &[]);
         good("log", &["chat"], &["log"]);
         good("a@x.org,on-call,a@x.org", &[], &["mail a@x.org", "on-call"]);
-        // Who is left out while another is reached is left out as it was wished for.
+        // A recipient that `alerters` excludes is no problem while another one is reached.
         good("a@x.org,on-call", &["on-call"], &["on-call"]);
         good("a@x.org,gone,on-call", &["on-call"], &["on-call"]);
     }
@@ -491,7 +493,7 @@ mod tests {
         let notify = Recipients::parse("notify", "chat, a@x.org").unwrap();
         let found = some.route("notify", notify.iter(), &[]);
         assert_eq!(found.parked(&some).collect::<Vec<_>>(), ["chat"]);
-        // A version before this wrote none.
+        // Earlier versions wrote no `parked`.
         let before: WaysOut = serde_json::from_str(r#"{"kinds":{"log":"log"},"mail":null}"#).unwrap();
         assert_eq!(before, ways(&[]));
     }

@@ -1,6 +1,7 @@
-//! Enums of which each value is one word, in SQL, JSON, the configuration and pages.
+//! Enums whose values are single words, in SQL, JSON, the configuration and pages.
 //!
-//! The words stand once, at the enum: `strum` derives how they are written and read, and the list of what is allowed.
+//! The words are written once, at the enum: `strum` derives reading, writing and the list of
+//! allowed words from it.
 
 use std::str::FromStr;
 
@@ -8,7 +9,8 @@ use strum::VariantArray;
 
 use crate::Invalid;
 
-/// An enum of which each value is one word: whatever derives `IntoStaticStr`, `EnumString` and `VariantArray` of `strum`.
+/// An enum whose values are single words: any type that derives `IntoStaticStr`, `EnumString` and
+/// `VariantArray` of `strum`.
 pub trait Word: Copy + FromStr + VariantArray + Into<&'static str> {}
 
 impl<W: Copy + FromStr + VariantArray + Into<&'static str>> Word for W {}
@@ -18,7 +20,7 @@ pub fn allowed<W: Word>() -> String {
     W::VARIANTS.iter().map(|&value| value.into()).collect::<Vec<&str>>().join(", ")
 }
 
-/// The words of `W` as a sentence chooses among them: `waiting, delivered or dead`.
+/// The words of `W` as a choice in a sentence: `waiting, delivered or dead`.
 pub fn one_of<W: Word>() -> String {
     let words = allowed::<W>();
     words.rsplit_once(", ").map_or(words.clone(), |(others, last)| format!("{others} or {last}"))
@@ -36,7 +38,7 @@ pub fn quoted<W: Word>() -> String {
 /// Reads a word of `W`.
 ///
 /// # Errors
-/// The `field`, with the word that it does not know and those that it does.
+/// The `field`, with the unknown word and the allowed words.
 pub fn parse<W: Word>(field: &'static str, word: &str) -> Result<W, Invalid> {
     word.parse().map_err(|_| Invalid::new(field, format!("{word:?}; allowed: {}", allowed::<W>())))
 }

@@ -56,7 +56,7 @@ fn unless_stopped<T: Send + 'static>(
         match made.recv_timeout(TICK) {
             Ok(Ok(made)) => return Ok(made),
             Ok(Err(error)) if !shutdown.is_requested() => return Err(error.into()),
-            // A complete copy is given its name first.
+            // A complete copy cannot be abandoned: it still gets its name.
             Ok(Err(_)) | Err(RecvTimeoutError::Timeout) if shutdown.is_requested() && copying.abandon() => {
                 bail!("stopped before the copy was whole; nothing is left of it");
             }

@@ -80,8 +80,8 @@ fn invite_first_admin(store: &Store, now: Time) -> anyhow::Result<Option<String>
     Ok(invited.then(|| secret.reveal().to_owned()))
 }
 
-/// Logs what was made while the instance was open and is not confirmed. It does not work while callers must
-/// authenticate.
+/// Logs what was made while the instance was open and has not been confirmed. It has no effect
+/// until it is confirmed, as long as callers must authenticate.
 pub fn tell_unconfirmed(store: &Store, config: &Config) {
     if config.auth == Auth::Open {
         return;

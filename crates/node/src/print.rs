@@ -8,7 +8,7 @@ pub fn print(text: &str) {
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
-/// Prints to standard output, from a process that goes on and waits for no reader.
+/// Prints to standard output without waiting for a reader, for a process that continues.
 pub fn announce(text: String) {
     let printing = std::thread::Builder::new().name("announce".to_owned()).spawn(move || print(&text));
     if let Err(error) = printing {

@@ -23,7 +23,7 @@ impl Role {
         self.into()
     }
 
-    /// The role of this name; none for one that only another version knows.
+    /// The role of this name; `None` if only another version knows it.
     pub(crate) fn named(name: &str) -> Option<Self> {
         name.parse().ok()
     }

@@ -108,7 +108,7 @@ impl Shutdown {
     /// Runs `reload` on its own thread after each SIGHUP, including one received before this call.
     ///
     /// # Errors
-    /// When the system gives no thread.
+    /// A thread cannot be started.
     pub fn on_reload(&self, reload: impl Fn() + Send + 'static) -> io::Result<()> {
         let shutdown = self.clone();
         let work = move || {

@@ -19,7 +19,7 @@ impl SupervisedThread {
     /// [`SupervisedThread::join`] returns the error.
     ///
     /// # Errors
-    /// When the system gives no thread.
+    /// A thread cannot be started.
     pub fn spawn(
         name: &'static str,
         shutdown: &Shutdown,

@@ -157,7 +157,7 @@ impl DeliverySender {
     /// Claims the messages that are ready, sends them and records the outcome.
     ///
     /// # Errors
-    /// Those of the database. A message that was claimed and not recorded is sent again, under the same key, after its
+    /// A database error. A message that was claimed and not recorded is sent again, under the same key, after its
     /// lease has expired.
     pub fn dispatch_once(&self, shutdown: &Shutdown) -> Result<Dispatched, StoreError> {
         self.dispatch(SINGLES, shutdown)
@@ -166,7 +166,7 @@ impl DeliverySender {
     /// Like [`dispatch_once`](Self::dispatch_once), but claims up to `most` messages where each is sent alone.
     ///
     /// # Errors
-    /// As those of [`dispatch_once`](Self::dispatch_once).
+    /// The same as for [`dispatch_once`](Self::dispatch_once).
     pub fn dispatch(&self, most: usize, shutdown: &Shutdown) -> Result<Dispatched, StoreError> {
         let Some(alerter) = self.alerters.get(self.name.as_str()) else { return Ok(Dispatched::default()) };
         let token = Uuid::new_v4().to_string();

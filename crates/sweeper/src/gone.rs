@@ -72,7 +72,7 @@ impl GoneWatch {
     /// many it gave up.
     ///
     /// # Errors
-    /// Those of the database.
+    /// A database error.
     pub fn look_once(&mut self, at: Instant) -> Result<usize, StoreError> {
         let now = self.clock.now();
         if !self.clock.is_steady() {

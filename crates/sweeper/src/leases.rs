@@ -32,7 +32,7 @@ impl Leases {
     /// Extends every current claim until `until`.
     ///
     /// # Errors
-    /// Those of the database. The claims then keep their former expiry.
+    /// A database error. The claims then keep their former expiry.
     pub fn renew(&self, store: &Store, until: Time) -> Result<(), StoreError> {
         let claims: Vec<(String, Vec<i64>)> =
             self.claims().iter().map(|(token, ids)| (token.clone(), ids.clone())).collect();

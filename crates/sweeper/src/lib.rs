@@ -1,4 +1,5 @@
-//! The night watch: finds overdue reservations, composes the messages about them, sends them, and sums up the week.
+//! The sweeper: finds overdue reservations, composes the messages about them, sends them, and sums
+//! up the week.
 //!
 //! It evaluates reservations and never accepts check-ins. Each piece of work is a step that returns what it did, with a
 //! short loop around it.
@@ -64,7 +65,8 @@ impl Sweeper {
     /// about a reservation may have changed.
     ///
     /// # Errors
-    /// A peer, a mailbox or a heartbeat address that cannot be used, or a thread that the system does not give.
+    /// A peer, a mailbox or a heartbeat address that cannot be used, or a thread that cannot be
+    /// started.
     pub fn start(process: &Process, wake: Wake) -> anyhow::Result<Self> {
         let (store, config, heartbeat) = (process.store(), process.config(), process.heartbeat());
         let (ways, shutdown) = (process.alerters().clone(), process.shutdown());

@@ -160,7 +160,7 @@ impl MailLoop {
     /// Records the outcome of a round, and sends the operator a message when the outcome has changed.
     ///
     /// # Errors
-    /// Those of the database.
+    /// A database error.
     pub fn record(&self, round: &Round) -> Result<(), StoreError> {
         let Some((state, problem)) = round.state() else { return Ok(()) };
         let now = self.clock.now();

@@ -284,7 +284,7 @@ fn name_the_others(deliveries: &mut [NewDelivery], ways: &WaysOut) {
     }
 }
 
-/// The notice for the operator, who hears of it since somebody else does not.
+/// The notice for the operator, who gets it because another recipient cannot be reached.
 fn for_operator(mut notice: Notice, dead_ends: &[DeadEnd]) -> Notice {
     let mut lines: Vec<String> = dead_ends.iter().map(ToString::to_string).collect();
     if lines.is_empty() {

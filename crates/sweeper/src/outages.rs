@@ -36,7 +36,7 @@ impl Outages {
     /// Looks for messages that are not delivered, and puts messages about changes into the outbox.
     ///
     /// # Errors
-    /// Those of the database.
+    /// A database error.
     pub fn look_once(&self) -> Result<OutageNews, StoreError> {
         let now = self.clock.now();
         let ways = self.operator.ways();

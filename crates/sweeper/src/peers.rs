@@ -73,7 +73,7 @@ impl WatchedPeer {
     /// Asks the peer once. `unanswered` counts the failed requests in a row.
     ///
     /// # Errors
-    /// Those of the database.
+    /// A database error.
     pub fn ask_once(&self, unanswered: &mut u32) -> Result<(), StoreError> {
         let (state, problem) = match self.asker.ask() {
             Ok(text) => match PeerHealth::read(&text) {

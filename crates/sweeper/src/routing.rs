@@ -59,7 +59,7 @@ impl Routing {
     /// not check.
     ///
     /// # Errors
-    /// Those of the database.
+    /// A database error.
     pub fn look_once(&mut self) -> Result<Option<i64>, StoreError> {
         let own = self.ways.own();
         let published = self.store.published_ways()?;

@@ -19,7 +19,7 @@ impl<P> Default for ScanCursor<P> {
 }
 
 impl<P: Copy> ScanCursor<P> {
-    /// The position where a scan at `now` begins; none for a full scan.
+    /// The position where a scan at `now` begins; `None` for a full scan.
     pub fn of_look(&self, now: Time) -> Option<P> {
         let (whole_at, place) = self.0?;
         // A full scan is also due when the clock was set back.

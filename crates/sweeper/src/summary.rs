@@ -156,7 +156,7 @@ fn send(alerters: &Alerters, operator: &[Recipient], notice: &Notice) -> anyhow:
     Ok(())
 }
 
-/// Returns the last problem; none if it was sent.
+/// Tries to send. Returns the last problem; `None` if it was sent.
 fn try_to_send(send: impl Fn() -> Sent) -> Option<String> {
     let mut last = None;
     for attempt in 1..=TRIES {

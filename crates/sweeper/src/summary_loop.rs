@@ -40,7 +40,7 @@ impl Summaries {
     /// from then.
     ///
     /// # Errors
-    /// Those of the database.
+    /// A database error.
     pub fn send_if_due(&self) -> Result<bool, StoreError> {
         let now = self.clock.now();
         let last = self.store.checks()?.into_iter().find(|check| check.name == NAME);

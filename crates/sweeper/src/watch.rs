@@ -66,7 +66,7 @@ impl Watch {
     /// Evaluates one batch of due reservations.
     ///
     /// # Errors
-    /// Those of the database.
+    /// A database error.
     pub fn sweep_once(&self, now: Time) -> Result<SweepOutcome, StoreError> {
         let mut outcome = self.sweep(None, now)?;
         self.put_aside(&mut outcome, now)?;

@@ -55,7 +55,7 @@ impl WorkerPools {
     /// has changed since the last call.
     ///
     /// # Errors
-    /// If the system gives no thread. A call some seconds later tries again.
+    /// A thread cannot be started. A call some seconds later tries again.
     pub(crate) fn follow(&mut self) -> anyhow::Result<Option<Arc<Config>>> {
         let config = self.live.get();
         if self.of.as_ref().is_some_and(|of| Arc::ptr_eq(of, &config)) {

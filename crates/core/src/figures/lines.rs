@@ -3,7 +3,8 @@
 use super::{Figures, Flaw, LINE_BEGINS, LONGEST_LINE, parse};
 use crate::Invalid;
 
-/// The figure that a line of output names, where it begins as one does.
+/// The figure that a line of output gives. `None` if the line does not begin with [`LINE_BEGINS`],
+/// or is too long.
 pub fn of_line(line: &str) -> Option<Result<(&str, f64), Flaw>> {
     let line = line.strip_suffix('\r').unwrap_or(line);
     if line.len() > LONGEST_LINE {
@@ -11,12 +12,13 @@ pub fn of_line(line: &str) -> Option<Result<(&str, f64), Flaw>> {
     }
     let begun = &line[lead(line.as_bytes())..];
     let rest = begun.strip_prefix(LINE_BEGINS).filter(|rest| rest.starts_with([' ', '\t']))?;
-    // A colour that was begun before it may end behind it.
+    // A colour that began before the figure may end after it.
     Some(parse(rest.split('\u{1b}').next().unwrap_or(rest).trim()))
 }
 
-/// How many bytes of a line stand before what it says: blanks, colours (control sequences of ECMA-48, `ESC [ … letter`), and the mark that
-/// some programs begin a text with (U+FEFF). A sequence that is not whole ends it.
+/// The number of bytes before the text of a line: blanks, colours (control sequences of ECMA-48,
+/// `ESC [ … letter`), and the byte order mark (U+FEFF) with which some programs begin a text. An
+/// incomplete sequence counts as text.
 fn lead(line: &[u8]) -> usize {
     let mut at = 0;
     loop {
@@ -34,20 +36,20 @@ fn lead(line: &[u8]) -> usize {
     }
 }
 
-/// Finds the lines of an output that may name figures, however it is cut into pieces and however long it is, in a bounded
-/// memory.
+/// Finds the lines of an output that may give figures. The output may come in pieces of any size
+/// and be of any length; the memory used is bounded.
 #[derive(Debug, Clone, Default)]
 pub struct Lines {
-    /// The beginning of the line that goes on, as long as it may name one.
+    /// The beginning of the current line, as long as the line may give a figure.
     line: Vec<u8>,
-    /// Whether the line that goes on names none.
+    /// Whether the current line is known to give no figure.
     is_other: bool,
 }
 
 impl Lines {
-    /// Takes the next piece, and gives each line that may name a figure to `found`.
+    /// Takes the next piece, and passes each line that may give a figure to `found`.
     pub fn push(&mut self, piece: &[u8], found: &mut impl FnMut(&str)) {
-        // What is written over by a carriage return, a progress bar, was a line of its own.
+        // A carriage return ends a line too: progress bars overwrite their line with it.
         let mut parts = piece.split(|byte| matches!(byte, b'\n' | b'\r'));
         if let Some(first) = parts.next() {
             self.add(first);
@@ -58,7 +60,7 @@ impl Lines {
         }
     }
 
-    /// The output has come to its end, or its line.
+    /// Ends the current line. Call this at the end of the output.
     pub fn finish(&mut self, found: &mut impl FnMut(&str)) {
         if !self.is_other && !self.line.is_empty() {
             found(&String::from_utf8_lossy(&self.line));
@@ -71,9 +73,9 @@ impl Lines {
         if self.is_other {
             return;
         }
-        // Nearly every line ends here.
+        // Most lines are dropped here.
         let is_plain = self.line.is_empty() && !may_begin(part);
-        // A carriage return at its end is a part of the end.
+        // The limit excludes the line end, and a carriage return may be part of that.
         if is_plain || self.line.len() + part.len() > LONGEST_LINE + 1 {
             self.is_other = true;
         } else {
@@ -86,7 +88,7 @@ impl Lines {
     }
 }
 
-/// Whether a line that begins so may name a figure.
+/// Whether a line with this beginning may give a figure.
 fn may_begin(line: &[u8]) -> bool {
     let begun = &line[lead(line)..];
     let is_begun = |whole: &[u8]| begun.len() < whole.len() && whole.starts_with(begun);
@@ -95,14 +97,14 @@ fn may_begin(line: &[u8]) -> bool {
     is_colour || begun[..known] == LINE_BEGINS.as_bytes()[..known]
 }
 
-/// Gathers the figures that the lines of an output name.
+/// Collects the figures that the lines of an output give.
 #[derive(Debug, Clone, Default)]
 pub struct Scanner {
     lines: Lines,
     found: Found,
 }
 
-/// Those so far.
+/// The figures found so far, and the first problem.
 #[derive(Debug, Clone, Default)]
 struct Found {
     figures: Figures,
@@ -125,13 +127,15 @@ impl Scanner {
         self.lines.push(piece, &mut |line| self.found.take(line));
     }
 
-    /// The figures of an output that has come to its end, and what is wrong with the first line that names none.
+    /// The figures of a complete output, and the problem of the first line that begins like a
+    /// figure but is not a valid one.
     pub fn finish(mut self) -> (Figures, Option<Invalid>) {
         self.lines.finish(&mut |line| self.found.take(line));
         self.finish_cut_off()
     }
 
-    /// The same of an output that was cut off: its last line may not be whole.
+    /// Like [`Self::finish`], for an output that was cut off: its last line is ignored, because it
+    /// may be incomplete.
     pub fn finish_cut_off(self) -> (Figures, Option<Invalid>) {
         (self.found.figures, self.found.problem)
     }
@@ -227,7 +231,8 @@ mod tests {
     }
 
     proptest! {
-        /// However it is read, the same lines are found: those that begin with the mark, and no others.
+        /// The same lines are found however the output is cut into pieces: those that begin with
+        /// the mark, and no others.
         #[test]
         fn reads_may_cut_anywhere(
             text in "( ?::figure [a-b]=[0-9]\r?\n|[:figure]{0,12}|\n| |x){0,30}",

@@ -1,8 +1,8 @@
-//! Values of figures, read and written.
+//! Reading and writing the values of figures.
 
-/// A value as JSON has it: without a fraction where it has none.
+/// The value in JSON: an integer if it is whole and is represented exactly.
 pub fn number(value: f64) -> serde_json::Value {
-    // Up to here every whole number is exact.
+    // Every whole number up to this one is exact.
     const EXACT: f64 = 9_007_199_254_740_992.0;
     if value.fract() == 0.0 && value.abs() <= EXACT { (value as i64).into() } else { value.into() }
 }
@@ -34,15 +34,15 @@ pub fn words(value: f64) -> String {
     }
 }
 
-/// Without zeros at the end of the fraction.
+/// The number without zeros at the end of its fraction.
 fn trimmed(text: &str) -> String {
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
-/// A finite number in digits.
+/// Reads a finite number that is written in digits.
 pub(crate) fn parse_value(text: &str) -> Option<f64> {
     let text = text.trim();
-    // Rust's own reading takes the words for what is no number.
+    // `f64::from_str` also reads words such as `inf` and `NaN`; they are refused here.
     let is_numeric = text.bytes().all(|byte| byte.is_ascii_digit() || b"+-.eE".contains(&byte));
     text.parse::<f64>().ok().filter(|value| is_numeric && value.is_finite())
 }

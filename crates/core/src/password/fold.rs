@@ -1,8 +1,9 @@
-//! A text as it looks: what is written otherwise and reads the same is the same.
+//! Folds texts, so that texts that look the same become the same.
 
 use unicode_normalization::UnicodeNormalization as _;
 
-/// Letters that look like those of ASCII and are none, by what they look like: Cyrillic, Greek, small capitals, and others.
+/// Non-ASCII letters, listed by the ASCII letter that they look like: Cyrillic, Greek, small
+/// capitals, and others.
 const LOOK_ALIKE: [(char, &str); 26] = [
     ('a', "\u{430}\u{3b1}\u{251}\u{1d00}"),
     ('b', "\u{44c}\u{432}\u{3b2}\u{299}"),
@@ -32,14 +33,16 @@ const LOOK_ALIKE: [(char, &str); 26] = [
     ('z', "\u{1d22}"),
 ];
 
-/// `text` in lower case, in the plainest writing: without marks on letters and what is not seen, other letters as those that they look like.
+/// `text` in its plainest form: in lower case, without marks on letters and invisible characters,
+/// and with look-alike letters replaced by those of ASCII.
 pub(super) fn folded(text: &str) -> String {
     let plain = text.nfkd().flat_map(char::to_lowercase).nfkd();
     plain.filter(|c| !is_mark(*c) && !is_unseen(*c)).map(look_alike).collect()
 }
 
 fn look_alike(c: char) -> char {
-    // White letters in black circles and squares, and those that flags are made of.
+    // White letters in black circles and squares, and the regional indicators of which flags
+    // consist.
     let letters = [0x1f150_u32, 0x1f170, 0x1f1e6];
     let of_row = letters.iter().find_map(|first| u32::from(c).checked_sub(*first).filter(|n| *n < 26));
     if let Some(n) = of_row.and_then(|n| u8::try_from(n).ok()) {
@@ -48,7 +51,8 @@ fn look_alike(c: char) -> char {
     LOOK_ALIKE.iter().find(|(_, others)| others.contains(c)).map_or(c, |(letter, _)| *letter)
 }
 
-/// Whether it is a mark on a letter. Those of scripts that write their vowels so are none.
+/// Whether it is a combining mark on a letter. The vowel signs of scripts that write vowels as
+/// marks are not included.
 fn is_mark(c: char) -> bool {
     matches!(c, '\u{300}'..='\u{36f}' | '\u{1ab0}'..='\u{1aff}' | '\u{1dc0}'..='\u{1dff}' | '\u{20d0}'..='\u{20ff}' | '\u{fe20}'..='\u{fe2f}')
 }

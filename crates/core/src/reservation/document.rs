@@ -1,7 +1,8 @@
-//! A reservation as a person or a program writes it: one document for every protocol, file and form.
+//! A reservation as a person or a program writes it: one document for every protocol, file and
+//! form.
 //!
-//! Whoever reads a request fills a [`ReservationDocument`], whatever names and forms the protocol has for its
-//! fields. [`ReservationDocument::patch`] checks what it says.
+//! The code that reads a request fills a [`ReservationDocument`], whatever names and forms its
+//! protocol has for the fields. [`ReservationDocument::patch`] then checks the fields.
 
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
@@ -14,8 +15,8 @@ use crate::reminders::Reminders;
 use crate::schedule::{Parts, Schedule};
 use crate::{Invalid, duration};
 
-/// What a reservation says. The document is the whole truth of it: a field that is absent has its default. Durations are texts like `90s`, `5m`,
-/// `1h30m`, `1d`.
+/// The fields of a reservation. The document describes the reservation completely: an absent field
+/// stands for its default. Durations are texts like `90s`, `5m`, `1h30m`, `1d`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
@@ -24,8 +25,9 @@ pub struct ReservationDocument {
     pub app: String,
     /// The second of the two names that identify it: 1 to 150 characters.
     pub component: String,
-    /// What its ping address `/ping/<ping key>/<slug>` calls it: 1 to 150 of `a–z`, `0–9`, `-`, `_`, unique in its app. Where it is absent it stays as
-    /// it is, and is made of the component in a new one.
+    /// Its name in the ping address `/ping/<ping key>/<slug>`: 1 to 150 of `a–z`, `0–9`, `-`, `_`,
+    /// unique in its app. If it is absent, an existing slug stays, and a new reservation gets one
+    /// that is made from the component.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub slug: Option<String>,
     /// Whose job it is.
@@ -37,69 +39,77 @@ pub struct ReservationDocument {
     /// Labels to find it by: at most 20, of 50 characters.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tags: Option<Vec<String>>,
-    /// Who hears of it: mail addresses and names of alerters, at most 50.
+    /// Who is notified: mail addresses and names of alerters, at most 50.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub notify: Option<Vec<String>>,
-    /// Only these alerters are used, at most 50; all that `notify` leads to where it is absent.
+    /// The only alerters that are used, at most 50; if it is absent, all to which `notify` leads.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub alerters: Option<Vec<String>>,
-    /// The text of its alerts, with placeholders; the usual text where it is absent.
+    /// The text of its alerts, with placeholders; the usual text if it is absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub alert_msg: Option<String>,
-    /// The subject of its alerts, with placeholders, on one line of 200 characters; the usual subject where it is absent.
+    /// The subject of its alerts, with placeholders: one line of at most 200 characters; the usual
+    /// subject if it is absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub alert_subject: Option<String>,
-    /// The text of its recoveries, with placeholders; the usual text where it is absent.
+    /// The text of its recoveries, with placeholders; the usual text if it is absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recovery_msg: Option<String>,
-    /// What to do when it is down: a link, `https://…` or `http://…`. It stands in every message about the job.
+    /// What to do when it is down: a link, `https://…` or `http://…`, shown in every message about
+    /// the job.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub runbook: Option<String>,
-    /// A check-in every so many `time_units`. This and `time_units`, or `cron`, or `calendar`, must be given.
+    /// How many `time_units` lie between check-ins. Either this and `time_units`, or `cron`, or
+    /// `calendar` must be given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub frequency: Option<i64>,
     /// `seconds`, `minutes`, `hours` or `days`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub time_units: Option<String>,
-    /// A check-in at the instants of a cron expression: 5 fields, or 6 with seconds first.
+    /// A cron expression at whose instants check-ins are expected: 5 fields, or 6 with seconds
+    /// first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cron: Option<String>,
-    /// A check-in at the instants of systemd's calendar expressions (`Mon..Fri 02:00`), one a line or separated by `;`.
+    /// systemd's calendar expressions (`Mon..Fri 02:00`) at whose instants check-ins are expected,
+    /// one a line or separated by `;`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub calendar: Option<String>,
-    /// The zone whose clock `cron` or `calendar` speaks of; `UTC` where it is absent.
+    /// The time zone of `cron` or `calendar`; `UTC` if it is absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub time_zone: Option<String>,
-    /// Slack after the expected instant; `0s`, and `5m` with `cron` or `calendar`, where it is absent.
+    /// The time allowed after the expected instant. If it is absent, `5m` with `cron` or
+    /// `calendar`, and `0s` otherwise.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub grace: Option<String>,
-    /// Misses or failures in a row before an alert opens, 1 to 50; 1 where it is absent.
+    /// How many consecutive misses or failures open an alert, 1 to 50; 1 if it is absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub alert_after: Option<i64>,
-    /// How often an open alert is told again: a duration, `each` for each failed run and each further instant that is missed, `0s` for once only;
-    /// `sweeper.remind_every` of the configuration where it is absent.
+    /// How often reminders of an open alert are sent: a duration, `each` for each failed run and
+    /// each further missed instant, or `0s` for no reminders; `sweeper.remind_every` of the
+    /// configuration if it is absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remind_every: Option<String>,
-    /// Whether "back online" is told; yes where it is absent.
+    /// Whether the recovery is notified; yes if it is absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub notify_recovery: Option<bool>,
-    /// The longest that a run may take from its start; no limit where it is absent or `0s`.
+    /// The longest time that a run may take from its start; no limit if it is absent or `0s`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_run: Option<String>,
-    /// A success sooner than this after its start is a failure; no limit where it is absent or `0s`.
+    /// A success sooner than this after its start is a failure; no limit if it is absent or `0s`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub min_run: Option<String>,
-    /// What must hold of the figures of a success: `rows > 0`, `bytes >= 0.5 * median(10)`; at most 10 clauses. A success that breaks one is a
-    /// failure.
+    /// Conditions on the figures of a success: `rows > 0`, `bytes >= 0.5 * median(10)`; at most 10
+    /// clauses. A success that breaks one is a failure.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expect: Option<Vec<String>>,
-    /// Whether it is an Internet gateway whose silence holds the alerts behind it; no where it is absent.
+    /// Whether it is an Internet gateway whose silence holds the alerts of the jobs behind it; no
+    /// if it is absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub is_site: Option<bool>,
 }
 
-/// The form of a field's value. Where a protocol or a form has other forms for it, they are brought into this
-/// one.
+/// The form of a field's value. Other forms that a protocol or a web form has for it are converted
+/// to this one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ValueForm {
     /// A text.
@@ -147,7 +157,7 @@ pub const FIELDS: [(&str, ValueForm); 25] = [
     ("is_site", ValueForm::Flag),
 ];
 
-/// Their names.
+/// The names of the fields.
 pub const NAMES: [&str; FIELDS.len()] = {
     let mut names = [""; FIELDS.len()];
     let mut place = 0;
@@ -161,15 +171,16 @@ pub const NAMES: [&str; FIELDS.len()] = {
 /// The alerters that a document may name.
 #[derive(Debug, Clone, Copy)]
 pub enum Alerters<'a> {
-    /// Whatever they are called: where they lead nowhere, a warning says so.
+    /// Any alerter; a warning says which of them lead nowhere.
     Any,
-    /// These.
+    /// Only these alerters.
     Only(&'a [AlerterName]),
-    /// These, and those that the reservation names already, as [`Patch::check_for`] finds.
+    /// These alerters, and those that the reservation already names, as [`Patch::check_for`]
+    /// decides.
     OrThoseNamed(&'a [AlerterName]),
 }
 
-/// Everything that is wrong with a document.
+/// The problems of a document; there is at least one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problems {
     first: Invalid,
@@ -186,14 +197,14 @@ impl IntoIterator for Problems {
 }
 
 impl From<Problems> for Invalid {
-    /// The first of them.
+    /// The first of the problems.
     fn from(problems: Problems) -> Self {
         problems.first
     }
 }
 
 impl ReservationDocument {
-    /// The document of this spec: what is empty or off is left out, everything else is said.
+    /// The document of this spec. Optional fields without a value are left out.
     pub fn of(spec: &Spec) -> Self {
         let text = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
         let list = |list: Vec<String>| Some(list).filter(|list| !list.is_empty());
@@ -227,15 +238,16 @@ impl ReservationDocument {
         }
     }
 
-    /// The names of the reservation that it is about.
+    /// The names of the reservation that the document is about.
     pub fn names(&self) -> Result<(AppName, ComponentName), Invalid> {
         Ok((AppName::parse(self.app.as_str())?, ComponentName::parse(self.component.as_str())?))
     }
 
-    /// Checks all that it says beside the names; what it does not say is not wished for.
+    /// Checks all fields except the names. A field that is absent from the document is absent from
+    /// the patch.
     ///
     /// # Errors
-    /// Everything that is wrong, each with the name of its field.
+    /// All problems, each with the name of its field.
     pub fn patch(self, alerters: Alerters<'_>) -> Result<Patch, Problems> {
         let mut read = Reader::default();
         let schedule = read.take(self.schedule());
@@ -277,7 +289,7 @@ impl ReservationDocument {
         }
     }
 
-    /// The schedule, and the frequency as it was written; none where it says nothing of it.
+    /// The schedule, and the frequency as it was written; `None` if the document gives no schedule.
     pub fn schedule(&self) -> Result<Option<<Schedule as super::FieldType>::Given>, Invalid> {
         Schedule::of_parts(Parts {
             frequency: self.frequency,
@@ -288,7 +300,7 @@ impl ReservationDocument {
         })
     }
 
-    /// Whether it names an alerter that is none of `known`.
+    /// Whether it names an alerter that is not one of `known`.
     pub fn names_other_than(&self, known: &[AlerterName]) -> bool {
         let notified = self.notify.iter().flatten().filter(|entry| !entry.contains('@'));
         let mut named = notified.chain(self.alerters.iter().flatten());
@@ -296,7 +308,7 @@ impl ReservationDocument {
     }
 }
 
-/// Reads fields, and goes on where one is wrong.
+/// Reads fields, and continues after an invalid one.
 #[derive(Default)]
 struct Reader {
     problems: Vec<Invalid>,

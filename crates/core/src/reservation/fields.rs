@@ -1,5 +1,5 @@
-//! The fields of a reservation. Each has one row in the table below, and what is done with all fields alike
-//! follows from it.
+//! The fields of a reservation. Each has one row in the table below. The code that treats all
+//! fields alike is generated from the table.
 
 use std::collections::BTreeMap;
 
@@ -13,23 +13,24 @@ use crate::reminders::Reminders;
 use crate::schedule::{Frequency, Schedule};
 use crate::{Invalid, duration, slug};
 
-/// A type that a field of a reservation may have.
+/// A type that a field of a reservation can have.
 pub trait FieldType: Clone + PartialEq {
-    /// What a change gives such a field.
+    /// The type of a value that a patch gives to such a field.
     type Given: Clone + PartialEq;
 
     /// The value as a person would write it.
     fn written(&self) -> String;
-    /// What has to be given to arrive at this value.
+    /// The value that a patch must give to arrive at this one.
     fn given(self) -> Self::Given;
-    /// Makes it what is given.
+    /// Sets the field to a given value.
     fn set(&mut self, given: Self::Given);
-    /// What is given, as a text that is the same for what is the same.
+    /// The given value as a text. Equal values have equal texts.
     fn text(given: &Self::Given) -> String;
 }
 
-/// Makes [`Spec`] and [`Patch`] of the table of their fields. A row says what the field is, its type, its
-/// value in a new reservation, and how a given value is checked where its type alone does not make it right.
+/// Makes [`Spec`] and [`Patch`] from the table of their fields. A row has the field's
+/// documentation, its type, its value in a new reservation, and a check of given values, if the
+/// type alone does not make them valid.
 macro_rules! fields {
     (
         in a new one by ($patch:ident, $schedule:ident):
@@ -38,32 +39,33 @@ macro_rules! fields {
         /// What a reservation asks for. Every field has been checked.
         #[derive(Debug, Clone, PartialEq)]
         pub struct Spec {
-            /// With `component`, its identity.
+            /// The first of the two names that identify the reservation.
             pub app: AppName,
-            /// With `app`, its identity.
+            /// The second of the two names that identify the reservation.
             pub component: ComponentName,
             $($(#[$doc])* pub $field: $type,)*
             /// Frequency and unit as they were given, so that a reader gets back what was written.
             pub frequency: Option<Frequency>,
         }
 
-        /// What a request says about a reservation: what is absent stays as it is, or as is usual in a new
-        /// one.
+        /// What a request says about a reservation. An absent field stays as it is; in a new
+        /// reservation it has its initial value.
         #[derive(Debug, Clone, Default, PartialEq)]
         pub struct Patch {
             $(#[doc = concat!("See [`Spec::", stringify!($field), "`].")]
             pub $field: Option<<$type as FieldType>::Given>,)*
-            /// What `remind_every` is in a new reservation that does not wish for one.
+            /// The initial value of `remind_every` in a new reservation.
             pub remind_every_if_new: Reminders,
-            /// What `max_run` is in a new reservation that does not wish for one.
+            /// The initial value of `max_run` in a new reservation.
             pub max_run_if_new: Option<TimeDelta>,
-            /// The alerters that it names and nobody has, each with why it is refused. A reservation that
-            /// names them already may go on to.
+            /// The named alerters that are not configured, each with its error. A reservation that
+            /// already names them may keep them.
             pub unknown: Vec<(AlerterName, Invalid)>,
         }
 
         impl Spec {
-            /// Those of a new reservation with this schedule, of which nothing else is said.
+            /// The spec of a new reservation with this schedule. All other fields have their
+            /// initial values.
             pub(super) fn new(
                 app: AppName,
                 component: ComponentName,
@@ -73,7 +75,7 @@ macro_rules! fields {
                 Self { app, component, $($field: $initial,)* frequency }
             }
 
-            /// Every field but the two names with its value, as a person would write it.
+            /// Every field but the two names, with its value as a person would write it.
             pub fn written(&self) -> Vec<(&'static str, String)> {
                 let frequency = self.frequency.map_or_else(String::new, |frequency| frequency.to_string());
                 vec![$((stringify!($field), self.$field.written()),)* ("frequency", frequency)]
@@ -81,14 +83,14 @@ macro_rules! fields {
         }
 
         impl Patch {
-            /// The wish that everything be as in `spec`.
+            /// The patch that makes every field as it is in `spec`.
             pub fn for_all_of(spec: Spec) -> Self {
                 let schedule = (spec.schedule.clone(), spec.frequency);
                 let all = Self { $($field: Some(spec.$field.given()),)* ..Self::default() };
                 Self { slug: all.slug.filter(|slug| !slug.is_empty()), schedule: Some(schedule), ..all }
             }
 
-            /// `spec` with what is wished for changed.
+            /// `spec` with the changes of this patch.
             #[must_use]
             pub fn applied_to(self, mut spec: Spec) -> Spec {
                 if let Some((_, frequency)) = self.schedule {
@@ -100,7 +102,7 @@ macro_rules! fields {
                 spec
             }
 
-            /// What is wrong with the fields, each by itself.
+            /// The problems of the fields, each checked by itself.
             pub(super) fn wrong_fields(&self) -> Vec<Invalid> {
                 let mut wrong = Vec::new();
                 $($(if let Some(given) = &self.$field {
@@ -110,7 +112,7 @@ macro_rules! fields {
                 wrong
             }
 
-            /// What is wished for, by field.
+            /// The given values as texts, by field.
             pub(crate) fn texts(&self) -> BTreeMap<&'static str, String> {
                 let mut texts = BTreeMap::new();
                 $(if let Some(given) = &self.$field {
@@ -119,7 +121,7 @@ macro_rules! fields {
                 texts
             }
 
-            /// Ask no longer for the field of this name.
+            /// Removes the field of this name from the patch.
             pub(crate) fn forget(&mut self, field: &str) {
                 $(if field == stringify!($field) {
                     self.$field = None;
@@ -132,7 +134,7 @@ macro_rules! fields {
 fields! {
     in a new one by (patch, schedule):
 
-    /// What its ping addresses call it, unique in its app; empty where the store is to choose.
+    /// Its name in ping addresses, unique in its app; empty if the store is to choose one.
     slug: String = String::new(), check |text| slug::check(text);
     /// Whose job it is; may be empty.
     owner: String = String::new(), check |text| one_line("owner", text, LONGEST_OWNER);
@@ -140,9 +142,9 @@ fields! {
     description: String = String::new(), check |text| many_lines("description", text, LONGEST_TEXT);
     /// Labels to find it by.
     tags: Vec<String> = Vec::new();
-    /// Who hears of it.
+    /// Who is notified.
     notify: Recipients = Recipients::default();
-    /// When not empty: only these alerters are used for it.
+    /// The only alerters that are used; empty for all to which `notify` leads.
     alerters: Vec<AlerterName> = Vec::new();
     /// The text of its alerts, with placeholders (see [`crate::template`]); empty for the usual text.
     alert_msg: String = String::new(), check |text| many_lines("alert_msg", text, LONGEST_TEXT);
@@ -150,29 +152,32 @@ fields! {
     alert_subject: String = String::new(), check |text| one_line("alert_subject", text, LONGEST_SUBJECT);
     /// The text of its recoveries, with placeholders; empty for the usual text.
     recovery_msg: String = String::new(), check |text| many_lines("recovery_msg", text, LONGEST_TEXT);
-    /// What to do when it is down: a link of the web; empty for none.
+    /// What to do when it is down: a web link; empty for none.
     runbook: String = String::new(), check |link| web_link("runbook", link);
-    /// When check-ins are expected. What is given has also the frequency, as it was written.
+    /// When check-ins are expected. A patch gives the schedule with the frequency as it was
+    /// written.
     schedule: Schedule = schedule.clone();
-    /// Slack after the expected instant.
+    /// The time allowed after the expected instant.
     grace: TimeDelta = schedule.usual_grace();
-    /// Misses or failures in a row before an alert opens; 1 to 50.
+    /// How many consecutive misses or failures open an alert; 1 to 50.
     alert_after: i64 = 1, check |count| check_alert_after(*count);
-    /// How often an open alert is told again.
+    /// How often reminders of an open alert are sent.
     remind_every: Reminders = patch.remind_every_if_new, check |reminders| check_reminders(*reminders);
-    /// Whether "is back" is told.
+    /// Whether the recovery is notified.
     notify_recovery: bool = true;
-    /// The longest that a run may take. What is given is zero for no limit.
+    /// The longest time that a run may take. A patch gives zero for no limit.
     max_run: Option<TimeDelta> = patch.max_run_if_new, check |span| check_limit("max_run", *span);
-    /// The shortest that an honest run takes. What is given is zero for no limit.
+    /// The shortest plausible run. A patch gives zero for no limit.
     min_run: Option<TimeDelta> = None, check |span| check_limit("min_run", *span);
-    /// What must hold of the figures of a success.
+    /// Conditions on the figures of a success.
     expect: Expect = Expect::default();
-    /// Whether it is a site: an Internet gateway whose silence holds the alerts behind it.
+    /// Whether it is a site: an Internet gateway whose silence holds the alerts of the jobs behind
+    /// it.
     is_site: bool = false;
 }
 
-/// Types of which the value itself is given, each with how it is written.
+/// Implements [`FieldType`] for types whose values are given as they are. A row says how a value is
+/// written.
 macro_rules! given_as_they_are {
     ($($type:ty: $written:expr;)*) => {
         $(impl FieldType for $type {
@@ -213,10 +218,10 @@ given_as_they_are! {
     Expect: Self::to_string;
 }
 
-/// How a person writes that there is no limit.
+/// The written form of an absent limit.
 const OFF: &str = "off";
 
-/// A limit, of which zero is given for none.
+/// A limit. A patch gives zero for no limit.
 impl FieldType for Option<TimeDelta> {
     type Given = TimeDelta;
 
@@ -237,7 +242,7 @@ impl FieldType for Option<TimeDelta> {
     }
 }
 
-/// A schedule, which is given with its frequency as that was written.
+/// A schedule. A patch gives it with the frequency as it was written.
 impl FieldType for Schedule {
     type Given = (Self, Option<Frequency>);
 

@@ -17,12 +17,13 @@ pub const LONGEST_OWNER: usize = 150;
 pub const LONGEST_SUBJECT: usize = 200;
 
 impl Patch {
-    /// The schedule that is wished for.
+    /// The schedule that the patch gives.
     pub fn other_schedule(&self) -> Option<&Schedule> {
         self.schedule.as_ref().map(|(schedule, _)| schedule)
     }
 
-    /// Notes which alerters it names that are none of `known`. `notify` is what the request calls that field.
+    /// Notes the named alerters that are not among `known`. `notify` is the request's name for that
+    /// field.
     #[must_use]
     pub fn knowing(mut self, notify: &'static str, known: &[AlerterName]) -> Self {
         let notified = self.notify.iter().flat_map(Recipients::alerters).map(|name| (notify, name));
@@ -34,9 +35,8 @@ impl Patch {
         self
     }
 
-    /// Whether it can be granted to a reservation whose spec is `before` (none for one that is new): what
-    /// that names already it may go on
-    /// to name.
+    /// Checks that the patch may be applied to a reservation whose spec is `before` (`None` for a
+    /// new one). The reservation may keep unknown alerters that it already names.
     pub fn check_for(&self, before: Option<&Spec>) -> Result<(), Invalid> {
         if self.unknown.is_empty() {
             return Ok(());
@@ -48,7 +48,7 @@ impl Patch {
         }
     }
 
-    /// Checks every field, and what they say together.
+    /// Checks each field, and the conditions across fields.
     pub fn checked(self) -> Result<Self, Invalid> {
         let (checked, problems) = self.looked_through();
         match problems.into_iter().next() {
@@ -57,7 +57,7 @@ impl Patch {
         }
     }
 
-    /// The same with all that is wrong.
+    /// Like [`Self::checked`], but returns all problems.
     pub(super) fn looked_through(mut self) -> (Self, Vec<Invalid>) {
         let mut problems = self.wrong_fields();
         match self.tags.as_deref().map(tags).transpose() {
@@ -73,7 +73,7 @@ impl Patch {
         (self, problems)
     }
 
-    /// The terms of a new reservation. None without a schedule.
+    /// The spec of a new reservation. An error if the patch gives no schedule.
     pub fn into_spec(self, app: AppName, component: ComponentName) -> Result<Spec, Invalid> {
         let schedule = self.schedule.clone().ok_or_else(|| {
             Invalid::new("frequency", "is missing; give frequency and time_units, or cron, or calendar")
@@ -97,7 +97,7 @@ pub(super) fn check_reminders(reminders: Reminders) -> Result<(), Invalid> {
     }
 }
 
-/// Zero is off.
+/// Checks a limit. Zero means no limit and is allowed.
 pub(super) fn check_limit(field: &'static str, span: TimeDelta) -> Result<(), Invalid> {
     match span > TimeDelta::zero() && span < TimeDelta::seconds(1) {
         true => Err(Invalid::new(field, "must be 0s (off) or at least 1s")),

@@ -1,4 +1,4 @@
-//! Instants as systemd's `OnCalendar=` names them, in a time zone.
+//! Schedules of systemd's `OnCalendar=` expressions, in a time zone.
 
 mod parse;
 
@@ -11,7 +11,7 @@ use super::wall::{self, Days, Numbers, Times};
 use super::zone;
 use crate::{Invalid, Time};
 
-/// systemd knows no year beyond this one.
+/// The last year that systemd knows.
 const LAST_YEAR: i32 = 2199;
 const LONGEST: usize = 500;
 
@@ -37,11 +37,11 @@ struct Expression {
     times: Times,
 }
 
-/// From, to, and how far apart.
+/// A range of numbers and its step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Span {
     first: u32,
-    /// None for the end of the field.
+    /// `None` for the end of the field.
     last: Option<u32>,
     step: u32,
 }
@@ -88,7 +88,7 @@ impl CalendarSchedule {
         }
         let zone = zone.unwrap_or(Tz::UTC);
         let text = texts.join("; ");
-        // As it is kept, it is read again.
+        // The text is read again when it is loaded, so it too must be short enough.
         bounded(text.len())?;
         let schedule = Self { text, zone, expressions: expressions.into() };
         for (number, text) in texts.iter().enumerate() {
@@ -104,17 +104,18 @@ impl CalendarSchedule {
         &self.text
     }
 
-    /// The zone whose clock they speak of.
+    /// The time zone of the expressions.
     pub fn zone(&self) -> Tz {
         self.zone
     }
 
-    /// The first instant after `after`. None where there is no more.
+    /// The first instant after `after`. `None` if there are no more.
     pub(super) fn next_after(&self, after: Time) -> Option<Time> {
         (0..self.expressions.len()).filter_map(|number| self.next_of(number, after)).min()
     }
 
-    /// As systemd: what the clock leaves out is left out; what comes twice is expected the first time.
+    /// The first instant of one expression after `after`, as systemd computes it: a time that the
+    /// clock skips does not occur, and a time that it shows twice is expected the first time.
     fn next_of(&self, number: usize, after: Time) -> Option<Time> {
         let after = after.max(DateTime::UNIX_EPOCH);
         let expression = self.expressions.get(number)?;
@@ -145,7 +146,7 @@ impl Days for Expression {
             (false, _) => span.has(day),
             (true, Some(_)) => span.has(length + 1 - day),
             (true, None) if span.step == 0 => span.first == length + 1 - day,
-            // Steps go on from there to the end of the month.
+            // The step continues from the first day to the end of the month.
             (true, None) => Span { first: length + 1 - span.first, ..*span }.has(day),
         });
         by_month && self.weekdays.has(date.weekday().num_days_from_sunday())
@@ -153,7 +154,8 @@ impl Days for Expression {
 }
 
 impl Span {
-    /// A step of 0 stands for no step: one number, or each of a range.
+    /// Whether the span contains `number`. A step of 0 means no step: the first number alone, or
+    /// every number of the range.
     fn has(self, number: u32) -> bool {
         let Self { first, last, step } = self;
         let last = match (last, step) {

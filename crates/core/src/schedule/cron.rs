@@ -1,4 +1,4 @@
-//! A cron expression in a time zone: the instants at which it comes about.
+//! Schedules of cron expressions, in a time zone.
 
 mod fields;
 mod parse;
@@ -11,16 +11,16 @@ use super::wall::{self, Days as _};
 use super::zone;
 use crate::{Invalid, Time};
 
-/// The Gregorian calendar begins anew after so many years.
+/// The period of the Gregorian calendar, in years.
 const CYCLE: i32 = 400;
-/// Nothing is looked for beyond this year.
+/// The last year in which instants are searched.
 const LAST_YEAR: i32 = 4999;
 
 /// A cron expression and its time zone, both checked.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CronSchedule {
     expression: String,
-    /// The same with a nickname like `@hourly` written out.
+    /// The expression with a nickname like `@hourly` written out.
     written: String,
     zone: Tz,
     fields: Box<Fields>,
@@ -31,7 +31,7 @@ pub struct CronSchedule {
 impl CronSchedule {
     /// See [`super::Schedule::cron`].
     pub(super) fn new(expression: &str, time_zone: &str) -> Result<Self, Invalid> {
-        // Tabs and runs of blanks separate fields in a crontab, too.
+        // Tabs and several blanks also separate fields in a crontab.
         let expression = expression.trim().replace('\t', " ");
         crate::names::one_line("cron", &expression, 200)?;
         let expression = expression.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -60,23 +60,24 @@ impl CronSchedule {
         &self.written
     }
 
-    /// The zone whose clock the expression speaks of.
+    /// The time zone of the expression.
     pub fn zone(&self) -> Tz {
         self.zone
     }
 
-    /// The first scheduled instant after `after`. None only beyond the end of the calendar.
+    /// The first scheduled instant after `after`. `None` only after the end of the calendar.
     ///
-    /// The fields walk the wall clock; what a clock leaves out or shows twice is decided here. Clock changes
-    /// follow Vixie cron for what the clock leaves out: a fixed time in the gap moves to its end, a wildcard
-    /// one is simply not there. What comes twice is expected once, the first time: schedulers disagree about
-    /// the second, and a monitor that waits for a run that never was planned cries wolf.
+    /// The fields give times of the wall clock. Times that the clock skips are treated as in Vixie
+    /// cron: a fixed time moves to the end of the gap, and a wildcard time does not occur. A time
+    /// that the clock shows twice is expected once, the first time: schedulers differ on whether
+    /// they run the job a second time, and a monitor must not raise an alert for a run that was
+    /// never planned.
     pub(super) fn next_after(&self, after: Time) -> Option<Time> {
         let after = after.max(DateTime::UNIX_EPOCH);
         if after.year() >= LAST_YEAR {
             return None;
         }
-        // What does not come within a cycle of the calendar never comes.
+        // A time that does not occur within one period of the calendar never occurs.
         let last = (after.year() + CYCLE).min(LAST_YEAR);
         let mut wall = wall::shown(self.zone, after);
         loop {

@@ -50,7 +50,8 @@ impl TimeUnit {
 }
 
 impl Frequency {
-    /// Takes a count of at least one whose span is at most ten years; `field` is where the count stood.
+    /// Checks a frequency: a count of at least one, and a length of at most ten years. `field`
+    /// names the count in an error.
     pub fn parse(field: &'static str, count: i64, unit: TimeUnit) -> Result<Self, Invalid> {
         let wrong = || {
             Invalid::new(field, format!("{count}; give a whole number, from 1 second to 3650 days in all"))
@@ -62,7 +63,7 @@ impl Frequency {
         Ok(Self { count, unit })
     }
 
-    /// Its length.
+    /// The length of the frequency.
     pub fn span(self) -> TimeDelta {
         TimeDelta::seconds(self.count.saturating_mul(self.unit.seconds()))
     }

@@ -1,4 +1,5 @@
-//! The wall clock: sets of its numbers, times of a day, and the instants at which a zone's clock shows them.
+//! The wall clock: sets of numbers, times of day, and the instants at which the clock of a zone
+//! shows them.
 
 use chrono::{
     DateTime, Datelike, LocalResult, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, TimeZone, Timelike,
@@ -7,7 +8,8 @@ use chrono_tz::Tz;
 
 use crate::Time;
 
-/// No clock was ever put forward by more than a day (Samoa left out 30 December 2011).
+/// The longest gap of a wall clock. None has been longer than a day: Samoa skipped 30 December
+/// 2011.
 const LONGEST_GAP: TimeDelta = TimeDelta::hours(26);
 
 /// A set of numbers from 0 to 59.
@@ -31,7 +33,7 @@ impl Numbers {
         self.0 >> number & 1 == 1
     }
 
-    /// The first that is `least` or more.
+    /// The first number that is `least` or greater.
     fn from(self, least: u32) -> Option<u32> {
         let rest = self.0.checked_shr(least).unwrap_or(0);
         (rest != 0).then(|| least + rest.trailing_zeros())
@@ -50,7 +52,7 @@ impl FromIterator<u32> for Numbers {
     }
 }
 
-/// Times of a day: each combination of these numbers.
+/// Times of day: each combination of these numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Times {
     pub hours: Numbers,
@@ -59,7 +61,7 @@ pub struct Times {
 }
 
 impl Times {
-    /// The first from `time` on.
+    /// The first time at or after `time`.
     fn from(&self, time: NaiveTime) -> Option<NaiveTime> {
         let (hour, minute) = (time.hour(), time.minute());
         let this_minute = || {
@@ -74,13 +76,13 @@ impl Times {
     }
 }
 
-/// Days and the times at which something is to happen on them.
+/// A set of days, with the times of day at which something is to happen on them.
 pub trait Days {
-    /// At which times.
+    /// The times of day.
     fn times(&self) -> &Times;
-    /// Whether some day of this month may be one of them.
+    /// Whether this month may contain one of the days.
     fn in_month(&self, year: i32, month: u32) -> bool;
-    /// Whether this day is, in a month that may have one.
+    /// Whether this day is one of the days, in a month for which [`Self::in_month`] is true.
     fn on(&self, date: NaiveDate) -> bool;
 
     /// The first such second of the wall clock after `after`, up to the end of the year `last`.
@@ -114,13 +116,13 @@ pub fn shown(zone: Tz, at: Time) -> NaiveDateTime {
     at.with_timezone(&zone).naive_local()
 }
 
-/// When the clock of `zone` first shows `wall`; none where it leaves that out.
+/// When the clock of `zone` first shows `wall`; `None` if it skips that time.
 pub fn first_shown(zone: Tz, wall: NaiveDateTime) -> Option<Time> {
     let at: LocalResult<DateTime<Tz>> = zone.from_local_datetime(&wall);
     at.earliest().map(|at| at.to_utc())
 }
 
-/// Whether the clock of `zone` shows again later what it shows at `at`.
+/// Whether the clock of `zone` will later show the same time again as at `at`.
 pub fn comes_again(zone: Tz, at: Time) -> bool {
     match zone.from_local_datetime(&shown(zone, at)) {
         LocalResult::Ambiguous(first, _) => first.to_utc() == at,

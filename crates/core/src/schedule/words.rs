@@ -1,11 +1,11 @@
-//! A schedule as people say it.
+//! Schedules in words.
 
 use super::Schedule;
 use super::calendar::{self, CalendarSchedule};
 use super::cron::CronSchedule;
 use crate::duration;
 
-/// The most times of a day that are told one by one.
+/// The most times of a day that are listed one by one.
 const MOST_TIMES: usize = 4;
 const DAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
 const MONTHS: [&str; 12] = [
@@ -24,8 +24,8 @@ const MONTHS: [&str; 12] = [
 ];
 
 impl Schedule {
-    /// The schedule in words: "every 5 minutes"; "at 02:30 on Mondays, Europe/Berlin". A cron expression that has no short ones is given as
-    /// it was written.
+    /// The schedule in words: "every 5 minutes"; "at 02:30 on Mondays, Europe/Berlin". An
+    /// expression without short words is given as it was written.
     pub fn in_words(&self) -> String {
         match self {
             Self::Every(period) => {
@@ -47,7 +47,7 @@ impl CalendarSchedule {
         format!("{words}, {}", self.zone())
     }
 
-    /// One expression: at which time, on which days.
+    /// One expression in words: the time and the days. `None` if there are no short words for it.
     fn simple(text: &str) -> Option<String> {
         let words: Vec<&str> = calendar::written_out(text).unwrap_or(text).split(' ').collect();
         let (week, rest) = match words.split_first()? {
@@ -131,13 +131,13 @@ impl CronSchedule {
         (times.len() <= MOST_TIMES).then(|| format!("at {}{days}, {}", listed(&times), self.zone()))
     }
 
-    /// The minutes of an hour are the same nearly everywhere.
+    /// The zone, unless it is UTC: the minutes of an hour are the same in nearly all zones.
     fn where_it_matters(&self) -> String {
         if self.zone() == chrono_tz::UTC { String::new() } else { format!(", {}", self.zone()) }
     }
 }
 
-/// On which days; empty for each.
+/// The days in words; empty for every day. `None` if there are no short words for them.
 fn days(of_month: &str, month: &str, of_week: &str) -> Option<String> {
     let any = |field: &str| field == "*" || field == "?";
     match (any(of_month), any(month), any(of_week)) {
@@ -160,11 +160,11 @@ fn days(of_month: &str, month: &str, of_week: &str) -> Option<String> {
 fn week_days(field: &str) -> Option<String> {
     let day = |text: &str| {
         let named = DAYS.iter().position(|name| name[..3].eq_ignore_ascii_case(text));
-        // Sunday is 0 and 7.
+        // Sunday is both 0 and 7.
         named.or_else(|| number(text, 0, 7).map(|n| n as usize % 7))
     };
     if let Some((first, last)) = field.split_once('-') {
-        // All of them, though they begin and end with Sunday.
+        // `0-7` means every day, although it begins and ends with Sunday.
         let whole = (first, last) == ("0", "7");
         let (first, last) = (day(first)?, day(last)?);
         if first == last {
@@ -177,7 +177,7 @@ fn week_days(field: &str) -> Option<String> {
     Some(format!(" on {}", listed(&days)))
 }
 
-/// How far apart, where the field is `*` or a step that divides `whole` evenly.
+/// The step, if the field is `*` (a step of 1) or a step that divides `whole` evenly.
 fn step(field: &str, whole: u32) -> Option<u32> {
     if field == "*" {
         return Some(1);

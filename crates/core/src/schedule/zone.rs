@@ -4,16 +4,17 @@ use chrono_tz::{TZ_VARIANTS, Tz};
 
 use crate::Invalid;
 
-/// No zone has a longer name.
+/// The greatest length at which an unknown name is compared with the known ones. No zone has a
+/// longer name.
 const LONGEST: usize = 40;
-/// How alike an unknown name and a known one must be for it to be meant, from 0 to 1.
+/// The least similarity, from 0 to 1, of an unknown name and the name that is suggested for it.
 const ALIKE: f64 = 0.6;
 
 /// Reads the name of a zone, whatever its case. `field` names it in an error.
 pub fn parse(field: &'static str, text: &str) -> Result<Tz, Invalid> {
     let name = text.trim();
     crate::names::one_line(field, name, 100)?;
-    // As nearly everybody writes it, and as it is stored.
+    // This is how nearly everybody writes the name, and how it is stored.
     if let Ok(zone) = name.parse() {
         return Ok(zone);
     }
@@ -27,7 +28,7 @@ pub fn parse(field: &'static str, text: &str) -> Result<Tz, Invalid> {
     Err(Invalid::new(field, format!("{name:?} is not a time zone; {meant}")))
 }
 
-/// The known name that is most like this one; a city's name alone is enough.
+/// The known name that is most similar to this one. The name of a city alone is enough.
 fn nearest(name: &str) -> Option<&'static str> {
     let name = name.to_ascii_lowercase().replace(' ', "_");
     let likeness = |zone: &str| {

@@ -1,4 +1,4 @@
-//! When a job is due: what its schedule asks for, and how far snoozes and spans in which it could not have been heard move that.
+//! Deadlines: when a job is due by its schedule, and how snoozes and blind windows move that.
 
 use chrono::TimeDelta;
 
@@ -9,21 +9,22 @@ use crate::schedule::{EARLY, MOST_LEEWAY, Schedule};
 use crate::snooze::{Snooze, SnoozeMode, Snoozes};
 use crate::{Time, duration};
 
-/// The most that a blind window or a quiet snooze gives to a job to be heard again, before its grace.
+/// The longest respite: the time that a job is given to be heard after a blind window or a quiet
+/// snooze, before its grace.
 const MOST_RESPITE: TimeDelta = TimeDelta::hours(1);
-/// So many whole respites are given to one silence, however many windows touch it.
+/// How many whole respites one silence gets, however many windows touch it.
 const MOST_RESPITES: usize = 3;
 
-/// What the schedule counts from.
+/// The instant from which the schedule counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Anchor {
     pub at: Time,
-    /// Whether the job was heard then; else it was made then.
+    /// Whether the job was heard then. Otherwise the reservation was made then.
     pub heard: bool,
 }
 
 impl Anchor {
-    /// Where the job was last heard at `heard`.
+    /// The anchor of a job that was last heard at `heard`.
     pub fn new(reservation: &Reservation, heard: Option<Time>) -> Self {
         match heard {
             Some(at) if at >= reservation.created_at => Self { at, heard: true },
@@ -31,7 +32,7 @@ impl Anchor {
         }
     }
 
-    /// The latest.
+    /// The anchor by the facts: the latest end of a run.
     pub fn latest(reservation: &Reservation) -> Self {
         Self::new(reservation, reservation.facts.last_end_at())
     }
@@ -57,7 +58,7 @@ pub(super) struct Due {
 }
 
 impl Due {
-    /// Beyond the end of the calendar.
+    /// Stands for an instant that never comes: it is due in ten years.
     pub fn never(now: Time) -> Self {
         let far = later(now, duration::LONGEST);
         Self {
@@ -73,9 +74,11 @@ impl Due {
 
 /// A deadline that blind windows move.
 ///
-/// A window moves it to its end and a respite: the period, an hour at most, and the grace. All windows together move it by their
-/// own lengths and [`MOST_RESPITES`] respites at most: what is left of these is used up bit by bit, so that several windows within
-/// a minute cost little more than one. Without that bound, restarts more often than a job's period would silence it for ever.
+/// A window moves it to the window's end, plus a respite (the period, at most an hour), plus the
+/// grace. All windows together move it by at most their own lengths and [`MOST_RESPITES`] times
+/// respite and grace. Several windows within a minute use up little more of this than one window.
+/// Without the bound, frequent restarts of Innkeeper would silence every job with a longer period
+/// for ever.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Deadline {
     pub at: Time,
@@ -86,7 +89,7 @@ pub(super) struct Deadline {
 }
 
 impl Deadline {
-    /// The deadline at `at` of a job that is given `respite` and `grace` after a blind window.
+    /// A deadline at `at`, of a job with this period and grace.
     pub fn new(at: Time, period: TimeDelta, grace: TimeDelta) -> Self {
         let respite = period.min(MOST_RESPITE);
         let latest = (0..MOST_RESPITES).fold(at, |at, _| later(later(at, respite), grace));
@@ -103,7 +106,7 @@ impl Deadline {
         self.move_to(window, later(later(window.until, self.respite), self.grace));
     }
 
-    /// The same, to `after`.
+    /// Moves it to `after` for a window that touches it, as far as the bound allows.
     fn move_to(&mut self, window: &Window, after: Time) {
         self.latest = later(self.latest, window.until - window.from);
         self.at = self.at.max(after).max(window.until).min(self.latest);
@@ -111,12 +114,13 @@ impl Deadline {
     }
 }
 
-/// Whether the window lies where a check-in for `expected_at` may have been lost, or ends after that.
+/// Whether the window ends late enough that a check-in for `expected_at` may have been lost in it.
 fn is_late_enough(window: &Window, expected_at: Time) -> bool {
     later(window.until, EARLY) >= expected_at
 }
 
-/// Spans that overlap or follow each other at once as one, the earliest first; those that end before they begin left out.
+/// The windows, the earliest first. Windows that overlap or touch are merged, and those that end
+/// before they begin are left out.
 pub(super) fn merged(windows: impl Iterator<Item = Window>) -> Vec<Window> {
     let mut windows: Vec<Window> = windows.filter(|window| window.from <= window.until).collect();
     windows.sort_unstable_by_key(|window| (window.from, window.until));
@@ -130,8 +134,8 @@ pub(super) fn merged(windows: impl Iterator<Item = Window>) -> Vec<Window> {
     windows
 }
 
-/// The blind windows that matter, the earliest first: not those before the job was heard or made, since nothing of what was to come
-/// after that can have been lost in them.
+/// The blind windows that matter, the earliest first. A window that ended before the anchor does
+/// not: nothing that was expected after the anchor can have been lost in it.
 fn blind(view: &View<'_>, anchor: Anchor) -> Vec<Window> {
     let heard = Some(anchor.at).filter(|_| anchor.heard);
     let refused = view.refused.map(|refused| refused.blind(heard));
@@ -143,15 +147,16 @@ pub(super) struct Instants<'a> {
     view: View<'a>,
     blind: Vec<Window>,
     next: Option<Time>,
-    /// So many inside one quiet snooze are told apart at most; the others are passed over.
+    /// At most this many instants inside one quiet snooze are returned; the others are passed over.
     most: usize,
-    /// In which quiet snooze the last was, and the how manieth of it.
+    /// The beginning of the quiet snooze that contains the last instant, and the number of instants
+    /// counted inside it so far.
     inside: Option<(Time, usize)>,
-    /// No deadline is earlier than this: that of an instant before, which could not have been answered.
+    /// No later deadline may be earlier than this one of an earlier instant.
     floor: Option<Time>,
-    /// Whether a snooze has moved the interval.
+    /// Whether a skipping snooze has restarted the interval.
     restarted: bool,
-    /// The windows that touch an instant so far.
+    /// The windows that have touched an instant so far.
     touching: Vec<Window>,
 }
 
@@ -178,8 +183,9 @@ impl<'a> Instants<'a> {
         self.view.reservation.conclusions.snoozes.at(at)
     }
 
-    /// The first instant at `bound` or later, where those between `next` and it need not be told apart; or one before that which another
-    /// snooze moves than the `quiet` one in which the last was.
+    /// The first instant at or after `bound`, passing over the instants between `next` and it. It
+    /// stops earlier where a snooze begins or ends, because the deadlines there move differently.
+    /// `quiet` is the quiet snooze that contains the last instant.
     fn past(&self, next: Time, bound: Time, quiet: Option<&Snooze>) -> Option<Time> {
         let snoozes = &self.view.reservation.conclusions.snoozes;
         let bound = match (self.snooze_at(next), quiet) {
@@ -193,7 +199,7 @@ impl<'a> Instants<'a> {
         if bound <= next { Some(next) } else { from(&self.view.reservation.spec.schedule, next, bound) }
     }
 
-    /// Goes on from the end of a snooze that skips `expected_at`.
+    /// Continues after a snooze that skips `expected_at`.
     fn skip(&mut self, expected_at: Time, snooze: &Snooze) {
         let schedule = &self.view.reservation.spec.schedule;
         self.next = match schedule {
@@ -203,7 +209,7 @@ impl<'a> Instants<'a> {
         self.restarted |= matches!(schedule, Schedule::Every(_));
     }
 
-    /// Leaves out the instants before `bound`.
+    /// Passes over the instants before `bound`.
     fn begin_at(&mut self, bound: Time) {
         while let Some(next) = self.next.filter(|next| *next < bound) {
             match self.snooze_at(next) {
@@ -213,7 +219,7 @@ impl<'a> Instants<'a> {
         }
     }
 
-    /// The next instant that is expected, and the quiet snooze in which it lies.
+    /// The next expected instant, and the quiet snooze that contains it.
     fn step(&mut self) -> Option<(Time, Option<&'a Snooze>)> {
         let schedule = &self.view.reservation.spec.schedule;
         loop {
@@ -253,7 +259,7 @@ impl Iterator for Instants<'_> {
                     self.touching.push(*window);
                 }
                 if spec.alert_after > 1 {
-                    // What else it touches counts as little.
+                    // Further instants that the window touches do not count either.
                     let beyond = later(later(window.until, EARLY), TimeDelta::milliseconds(1));
                     let floor = self.floor.max(is_interval.then_some(unblinded));
                     let touches = |next: Time| {
@@ -267,7 +273,7 @@ impl Iterator for Instants<'_> {
                 }
             }
         }
-        // Those that do not count leave their places to the others.
+        // Instants that do not count do not use up the places of those that do.
         if let Some(quiet) = quiet
             && (deadline.unobserved.is_none() || spec.alert_after <= 1)
         {
@@ -278,7 +284,8 @@ impl Iterator for Instants<'_> {
             }
         }
         let at = self.floor.map_or(deadline.at, |floor| floor.max(deadline.at));
-        // An interval has but one due instant; those after it are further periods of the same silence.
+        // An interval has only one due instant. The ones after it are further periods of the same
+        // silence.
         self.floor = match (deadline.unobserved, schedule) {
             (Some(_), _) if spec.alert_after <= 1 => Some(at),
             (_, Schedule::Every(_)) => self.floor.max(Some(unblinded)),
@@ -295,8 +302,8 @@ impl Iterator for Instants<'_> {
     }
 }
 
-/// The snoozes that still matter at `now`. Where there are many, one that is over is forgotten if nothing was due in it, nor the job
-/// heard in it last.
+/// The snoozes that still matter at `now`. If there are many, those that are over are dropped,
+/// unless something was due in them or the job was last heard in them.
 pub(super) fn remembered(view: &View<'_>, now: Time) -> Snoozes {
     let Reservation { spec, facts, conclusions, .. } = view.reservation;
     let heard = facts.last_end_at();
@@ -316,7 +323,7 @@ pub(super) fn remembered(view: &View<'_>, now: Time) -> Snoozes {
     conclusions.snoozes.clone().after(heard).without_those(now, has_instant)
 }
 
-/// The first instant of the schedule at `bound` or later, when `expected_at` is one before it.
+/// The first instant of the schedule at or after `bound`. `expected_at` is an earlier instant.
 fn from(schedule: &Schedule, expected_at: Time, bound: Time) -> Option<Time> {
     match schedule {
         Schedule::Every(period) => {
@@ -334,11 +341,12 @@ pub(super) fn first(view: &View<'_>) -> Option<Due> {
     Instants::after(view, Anchor::latest(view.reservation), 1).next()
 }
 
-/// The first instant that is missed after `told`, as long as the job is not heard.
+/// The first instant whose deadline is after `told`, if the job is not heard before.
 pub(super) fn missed_next(view: &View<'_>, told: Time) -> Option<Due> {
     let spec = &view.reservation.spec;
     let mut instants = Instants::after(view, Anchor::latest(view.reservation), 1);
-    // None before that has a later deadline but for a snooze or a blind window, which an instant after it has outlived, too.
+    // Earlier instants have deadlines before `told`, except those that a snooze or a blind window
+    // moves. These move the instants after the bound as well.
     let bound = told.checked_sub_signed(spec.grace).and_then(|at| at.checked_sub_signed(MOST_LEEWAY));
     instants.begin_at(bound.unwrap_or(Time::MIN_UTC));
     instants.find(|due| due.deadline > told && (spec.alert_after <= 1 || due.unobserved.is_none()))
@@ -346,13 +354,13 @@ pub(super) fn missed_next(view: &View<'_>, told: Time) -> Option<Due> {
 
 /// The deadline at which the job has missed `missing` instants in a row.
 ///
-/// Where several are asked for, those that a blind window touches do not count. The bound of [`Deadline`] holds for the row as for
-/// one instant.
+/// If `alert_after` is greater than 1, instants that a blind window touches do not count. The bound
+/// of [`Deadline`] holds for the whole row as for a single instant.
 pub(super) fn alert_due(view: &View<'_>, missing: usize) -> Option<Due> {
     alert_due_after(view, Anchor::latest(view.reservation), missing)
 }
 
-/// The same, where the job was last heard at `anchor`.
+/// Like [`alert_due`], for a job that was last heard at `anchor`.
 pub(super) fn alert_due_after(view: &View<'_>, anchor: Anchor, missing: usize) -> Option<Due> {
     let Reservation { spec, .. } = view.reservation;
     let blind = blind(view, anchor);
@@ -392,7 +400,7 @@ pub(super) fn alert_due_after(view: &View<'_>, anchor: Anchor, missing: usize) -
     })
 }
 
-/// The `n`th deadline that passes of instants that count.
+/// The `n`th deadline to pass, of the instants that count.
 fn nth_missed(instants: &mut Instants<'_>, n: usize) -> Option<Due> {
     let (mut missed, mut outside) = (Vec::new(), 0);
     for due in instants {
@@ -404,15 +412,16 @@ fn nth_missed(instants: &mut Instants<'_>, n: usize) -> Option<Due> {
             break;
         }
     }
-    // Of equal deadlines that of the first instant comes first.
+    // Of equal deadlines, that of the earliest instant comes first.
     missed.sort_by_key(|due| due.deadline);
     missed.into_iter().nth(n - 1)
 }
 
-/// How many instants since `anchor` have been missed at `now`, `most` at most, where a row of them is asked for; and whether the last
-/// that was due by then is one.
+/// How many instants since `anchor` have been missed at `now`, at most `most`, and whether the last
+/// instant that was due by then is one of them. Instants that a blind window touches do not count.
 ///
-/// Where the job is heard again at `now`, its `end`, what a quiet snooze gave more time was missed by its own deadline.
+/// With `end` the job is heard again at `now`. Instants then count by their natural deadlines, even
+/// if a quiet snooze has moved them.
 pub(super) fn missed(view: &View<'_>, anchor: Anchor, now: Time, most: usize, end: bool) -> (usize, bool) {
     let (mut count, mut is_last) = (0, false);
     for due in Instants::after(view, anchor, most) {
@@ -423,14 +432,14 @@ pub(super) fn missed(view: &View<'_>, anchor: Anchor, now: Time, most: usize, en
         is_last = deadline <= now && due.unobserved.is_none();
         count += usize::from(is_last);
         if due.natural > now {
-            // So has each that follows.
+            // All further deadlines are later still.
             break;
         }
     }
     (count, is_last)
 }
 
-/// `at` and `by` later, or the end of the calendar.
+/// `at` plus `by`, or the end of the calendar if that is beyond it.
 pub(super) fn later(at: Time, by: TimeDelta) -> Time {
     at.checked_add_signed(by).unwrap_or(Time::MAX_UTC)
 }

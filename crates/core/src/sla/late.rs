@@ -1,7 +1,9 @@
-//! What was reported late: whether it shows that a job was well of which an alert is open, and what is no news.
+//! Late reports: whether they show that a job with an open alert was well, and which failures are
+//! no news.
 //!
-//! A report that comes late is a fact with its own time, and deadlines are counted from it as from any other. What differs is what is
-//! told: nobody is alarmed of a failure that is over, and an alert that should not have been opened is taken back with its reason.
+//! A late report is a fact with its own time, and deadlines are counted from it as from any other.
+//! Only notifications differ: a failure that is over is not notified, and an alert that should not
+//! have opened is closed with that reason.
 
 use super::due::{Anchor, alert_due_after, later};
 use super::{Correction, View};
@@ -11,15 +13,15 @@ use crate::checkin::CheckInKind;
 use crate::facts::Event;
 use crate::reservation::{MOST_ALERT_AFTER, Reservation};
 
-/// An alert that reports answer which came late.
+/// How late reports answer an open alert.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Answered {
     pub by: Correction,
-    /// The latest of the successes that were all in time.
+    /// The latest of the successes, all of which were in time.
     pub until: Option<Time>,
 }
 
-/// Whether an event is no news: a failure that was reported late, and that a later success has followed.
+/// Whether an event is no news: a failure that was reported late and that a later success followed.
 pub(super) fn is_no_news(view: &View<'_>, event: &Event) -> bool {
     event.late
         && match event.kind {
@@ -29,8 +31,9 @@ pub(super) fn is_no_news(view: &View<'_>, event: &Event) -> bool {
         }
 }
 
-/// The latest success that was none but in name: that did not come too soon, and was as expected. As far as it is known: of those before
-/// the last look only where the job stood well then.
+/// The latest success that did not count as a failure, as far as is known. If the latest success
+/// counted as a failure, the result is one of the unseen successes, or the last end before them if
+/// the job was well then.
 fn last_good(view: &View<'_>) -> Option<Time> {
     let Reservation { facts, conclusions: before, .. } = view.reservation;
     let latest = facts.last_checkin_at;
@@ -44,7 +47,7 @@ fn last_good(view: &View<'_>) -> Option<Time> {
     }
 }
 
-/// Whether the success of this instant came too soon, or was other than expected, as far as it is known.
+/// Whether the success at this instant counted as a failure, as far as is known.
 fn was_bad(view: &View<'_>, at: Time) -> bool {
     let before = &view.reservation.conclusions;
     let is_it =
@@ -54,7 +57,8 @@ fn was_bad(view: &View<'_>, at: Time) -> bool {
         || view.unseen.iter().any(is_it)
 }
 
-/// Whether it is a failure: one that was reported, or a success that came too soon or is other than expected.
+/// Whether the event is a failure: a reported one, or a success that was too short or had
+/// unexpected figures.
 pub(super) fn is_failure(view: &View<'_>, event: &Event) -> bool {
     let least = view.reservation.spec.min_run;
     let is_short = event.duration.zip(least).is_some_and(|(took, least)| took < least);
@@ -65,18 +69,19 @@ pub(super) fn is_failure(view: &View<'_>, event: &Event) -> bool {
     }
 }
 
-/// Whether an event of this look is a failure that is no news.
+/// Whether an event since the last look is a failure but no news.
 pub(super) fn is_passed_over(view: &View<'_>, event: &Event) -> bool {
     let is_failure = event.kind == CheckInKind::Fail || event.unexpected.is_some();
     is_failure && !event.seen && is_no_news(view, event)
 }
 
-/// Whether an event of this look is a failure, and is news.
+/// Whether an event since the last look is a failure and is news.
 pub(super) fn is_new_failure(view: &View<'_>, event: &Event) -> bool {
     is_failure(view, event) && !event.seen && !is_no_news(view, event)
 }
 
-/// Whether what was reported late since the last look shows that the job was well when this alert opened, and since.
+/// What the late reports since the last look show, if they show that the job was well when this
+/// alert opened, and since then.
 pub(super) fn answered(view: &View<'_>, alert: &OpenAlert) -> Option<Answered> {
     match alert.reason {
         Reason::Missed { deadline, .. } => no_deadline_was_missed(view, alert, deadline),
@@ -94,8 +99,9 @@ pub(super) fn answered(view: &View<'_>, alert: &OpenAlert) -> Option<Answered> {
     }
 }
 
-/// Whether a success that was reported late since the last look lies within the row for which this alert opened, so that the job stands
-/// in a shorter one now, in which no success is newer than the trouble: it has never been in so long a row as an alert takes.
+/// The latest success that was reported late since the last look and lies within the row for which
+/// this alert opened. The remaining row is too short for an alert, so the alert should not have
+/// opened. `None` if a success is newer than the trouble: that is a recovery.
 pub(super) fn shortened(view: &View<'_>, alert: &OpenAlert) -> Option<Correction> {
     let since = match alert.reason {
         Reason::Missed { deadline, .. } => deadline,
@@ -105,7 +111,7 @@ pub(super) fn shortened(view: &View<'_>, alert: &OpenAlert) -> Option<Correction
     if last_good(view) > Some(since) {
         return None;
     }
-    // Where that was none but in name, the one before it counts.
+    // If that success counted as a failure, the one before it is used.
     let success_before = alert.success_before.filter(|at| !was_bad(view, *at)).or_else(|| {
         let known = view.unseen.iter().filter(|event| event.seen && event.at <= since);
         known
@@ -119,10 +125,11 @@ pub(super) fn shortened(view: &View<'_>, alert: &OpenAlert) -> Option<Correction
     latest.filter(|at| *at <= since).map(Correction::HadRun)
 }
 
-/// Each success since the job was last heard came before the deadline that followed the one before it.
+/// The answer to the alert, if each success since the job was last heard came before the deadline
+/// that followed the previous one.
 fn no_deadline_was_missed(view: &View<'_>, alert: &OpenAlert, deadline: Time) -> Option<Answered> {
     let before = &view.reservation.conclusions;
-    // Where it was heard too late in the meantime, the alert was right.
+    // If the job was heard after the deadline and before these reports, the alert was right.
     let known = alert.answered_until.max(Some(deadline));
     if before.heard_at > known {
         return None;
@@ -145,8 +152,9 @@ fn no_deadline_was_missed(view: &View<'_>, alert: &OpenAlert, deadline: Time) ->
     is_late.then_some(Answered { by, until: Some(until) })
 }
 
-/// Whether these are successes, in their order, each before the alert was due that would have followed the end before it. The first
-/// follows `heard`, when the job stood in a row of so many misses and failures.
+/// Whether all these ends are successes, each of which came before the alert that would have been
+/// due after the previous end. The first end follows `heard`, when the job had `in_a_row` misses
+/// and failures in a row.
 fn are_in_time(view: &View<'_>, heard: Option<Time>, in_a_row: i64, ends: &[&Event]) -> bool {
     let alert_after = view.reservation.spec.alert_after;
     let missing = |in_a_row: i64| {
@@ -161,7 +169,7 @@ fn are_in_time(view: &View<'_>, heard: Option<Time>, in_a_row: i64, ends: &[&Eve
     })
 }
 
-/// An alert for a missed deadline that has closed.
+/// A closed alert for a missed deadline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PastMiss {
     /// The deadline that had passed.
@@ -173,8 +181,8 @@ pub struct PastMiss {
 }
 
 impl PastMiss {
-    /// What shows that the job was well all the time, where the ends of its runs do by what is known now: some of them were reported when
-    /// the alert had closed.
+    /// The report that shows that the job was well all the time, if the ends of its runs that are
+    /// known now show it. Some of them were reported after the alert had closed.
     pub fn answer(&self, view: &View<'_>, events: &[Event]) -> Option<Correction> {
         let mut ends: Vec<&Event> = events
             .iter()

@@ -1,7 +1,8 @@
-//! The row of misses and failures that a job stands in.
+//! The row: the consecutive misses and failures of a job.
 //!
-//! Each due instant counts once, missed or answered by its first failure; further failures count each; only a success ends the row.
-//! What is silent counts too: only its telling waits for the snooze's end.
+//! A due instant counts once, as missed or as answered by its first failure. Each further failure
+//! counts too. Only a success ends the row. Misses and failures during a snooze count too; only
+//! their notification waits for the end of the snooze.
 
 use super::View;
 use super::due::{Anchor, missed};
@@ -13,21 +14,21 @@ use crate::expect::Unexpected;
 use crate::facts::Event;
 use crate::reservation::{MOST_ALERT_AFTER, Reservation};
 
-/// The row as of the job's latest end.
+/// The row at the latest end of a run.
 pub(super) struct Row {
-    /// Misses and failures up to then; none where that was a success.
+    /// The number of misses and failures up to that end; 0 if it was a success.
     pub count: i64,
     /// Whether the latest end is a failure.
     pub bad: bool,
-    /// Why an alert is due for failures that no success has followed.
+    /// The reason for an alert about failures that no success has followed.
     pub standing: Option<Reason>,
-    /// What the latest end is, where that is a failure.
+    /// The reason that describes the latest end, if that is a failure.
     pub latest: Option<Reason>,
-    /// Why one was due for failures that a success has followed since the last look.
+    /// The reason for an alert about failures that a success has followed since the last look.
     pub passed: Option<Reason>,
-    /// The latest success that came too soon.
+    /// The latest success that came sooner than `min_run` allows.
     pub short_at: Option<Time>,
-    /// The latest success whose figures were other than expected.
+    /// The latest success with unexpected figures.
     pub unexpected: Option<Unexpected>,
 }
 
@@ -40,23 +41,24 @@ struct Reader<'a> {
     unexpected: Option<Unexpected>,
     /// The first reason to open an alert since the last look.
     crossed: Option<Reason>,
-    /// A reason that waits for the end of a snooze.
+    /// A reason that waits for the end of a snooze, and that end.
     silent: Option<(Time, Reason)>,
-    /// Whether no event since the last look is missing before the next one.
+    /// Whether all events between the last look and the next event to add are known.
     is_complete: bool,
-    /// What was before is no news.
+    /// Failures before this time are no news.
     news_from: Option<Time>,
-    /// What was seen before, or is reported late, is no news.
+    /// Whether the row is being counted anew. Then events that were seen before or were reported
+    /// late are no news.
     is_mending: bool,
 }
 
 impl Row {
-    /// Reads what has come since the last look.
+    /// Computes the row from the events since the last look.
     pub fn read(view: &View<'_>) -> Self {
         let Reservation { spec, facts, conclusions: before, .. } = view.reservation;
         let mut unseen = lost_failures(view);
         unseen.extend(view.unseen.iter().filter(|event| !is_no_news(view, event)).cloned());
-        // Of one instant the failure comes first, as in the facts, where a success outdoes it.
+        // At the same instant a failure comes first and a success overrides it, as in the facts.
         unseen.sort_by_key(|event| (event.at, !is_failure(view, event), event.exit_code));
 
         let (since, count, seen) = match view.anew {
@@ -90,7 +92,8 @@ impl Row {
         let short = spec.min_run.is_some() && short_at.is_some() && short_at == latest;
         let other = unexpected.as_ref().filter(|last| !spec.expect.is_empty() && Some(last.at) == latest);
         let bad = failed || short || other.is_some();
-        // At least one: a success that is recorded late may precede the failure that was seen.
+        // The count is at least 1: a success that is recorded late may precede a failure that was
+        // already seen.
         count = if bad { count.max(1) } else { 0 };
         let is_standing = bad && count >= spec.alert_after;
         let known = || match latest? {
@@ -109,9 +112,9 @@ impl Row {
 }
 
 impl Reader<'_> {
-    /// The row up to the end that was heard last at the last look, counted anew from these events, some of which were reported late.
-    /// A success only shortens it, and a failure adds one at most: when it was counted before, more was known of snoozes and blind
-    /// windows than is now.
+    /// Counts the row up to the latest end at the last look anew, from these events, some of which
+    /// were reported late. The count can grow only by the new failures: the last look knew more
+    /// about snoozes and blind windows than is known now.
     fn mend(&mut self, events: &[Event]) {
         let view = self.view;
         let all = i64::try_from(view.unseen.len()).unwrap_or(i64::MAX);
@@ -172,10 +175,10 @@ impl Reader<'_> {
     }
 
     fn success(&mut self, at: Time) {
-        // One at the very end of a snooze comes before what waited for that.
+        // A success at the very end of a snooze comes before the reason that waited for that end.
         self.tell_what_waited(|until| until < at);
         self.silent = None;
-        // A success of the same instant outdoes what was bad.
+        // A success at the same instant overrides a bad one.
         self.unexpected.take_if(|last| last.at == at);
         self.short_at.take_if(|short_at| *short_at == at);
         if self.anchor.heard && at < self.anchor.at {
@@ -191,7 +194,7 @@ impl Reader<'_> {
         let anchor = self.anchor;
         let succeeded = anchor.heard && self.count == 0;
         let in_a_row = if anchor.heard && (at < anchor.at || at == anchor.at && succeeded) {
-            // Recorded late. One that a success has followed is no part of the row.
+            // Recorded late. A failure that a success has followed is not part of the row.
             let in_a_row = if succeeded { 1 } else { self.count.saturating_add(1) };
             self.count = if succeeded { 0 } else { in_a_row };
             in_a_row
@@ -205,7 +208,8 @@ impl Reader<'_> {
         if in_a_row < alert_after || Some(at) < self.news_from || !is_news {
             return;
         }
-        // It is told of the failure that reaches it, or of the one after the misses that do.
+        // The alert names the failure that completes the row, or the first failure after the misses
+        // that complete it.
         let in_a_row = in_a_row.min(alert_after);
         match self.view.reservation.conclusions.snoozed_until(at) {
             Some(until) if self.silent.is_none() => self.silent = Some((until, reason(in_a_row))),
@@ -214,10 +218,11 @@ impl Reader<'_> {
         }
     }
 
-    /// How many instants were missed since the anchor when a failure came at `at`, and whether one of them is what it answers.
+    /// How many instants were missed between the anchor and a failure at `at`, and whether the
+    /// failure answers one of them.
     fn missed_until(&self, at: Time) -> (i64, bool) {
         let spec = &self.view.reservation.spec;
-        // As far as any `alert_after` reaches, since it may be raised.
+        // Counts up to the greatest `alert_after`, because the present one may be raised.
         let most = MOST_ALERT_AFTER.saturating_sub(self.count);
         if most <= 0 || !self.is_complete {
             return (0, false);
@@ -228,7 +233,8 @@ impl Reader<'_> {
         (i64::try_from(missed).unwrap_or(i64::MAX), is_last && !is_early)
     }
 
-    /// A reason that waited for the end of a snooze that is over was told then, if nothing came before it.
+    /// If the snooze is over for which a reason waited, the reason becomes the first one to open an
+    /// alert, unless there is one already.
     fn tell_what_waited(&mut self, is_over: impl FnOnce(Time) -> bool) {
         if let Some((_, reason)) = self.silent.take_if(|(until, _)| is_over(*until)) {
             self.crossed.get_or_insert(reason);
@@ -236,7 +242,7 @@ impl Reader<'_> {
     }
 }
 
-/// The reason that waited for the end of a snooze at the last look.
+/// The reason that was waiting for the end of a snooze at the last look.
 fn waiting(view: &View<'_>) -> Option<(Time, Reason)> {
     let Reservation { spec, facts, conclusions: before, .. } = view.reservation;
     let at = before.heard_at.filter(|_| before.fail_streak >= spec.alert_after.max(1))?;
@@ -259,19 +265,19 @@ fn too_short(view: &View<'_>, at: Time) -> Reason {
     Reason::TooShort { at, took_ms: took.max(0), min_run_ms: least.num_milliseconds() }
 }
 
-/// How many of the events have come since the last look.
+/// How many of the events came after the last look.
 fn new_events(view: &View<'_>) -> i64 {
     let new = view.unseen.iter().filter(|event| !event.seen).count();
     i64::try_from(new).unwrap_or(i64::MAX)
 }
 
-/// The failures since the last look that the facts count and the history no longer has, as far as the facts
-/// tell of them.
+/// The failures since the last look that the facts count but the history no longer contains, with
+/// as many details as the facts have.
 fn lost_failures(view: &View<'_>) -> Vec<Event> {
     let Reservation { facts, conclusions: before, .. } = view.reservation;
     let is_new_failure = |event: &&Event| event.kind == CheckInKind::Fail && !event.seen;
     let kept = view.unseen.iter().filter(is_new_failure).map(|event| event.at);
-    // What is pruned is the oldest.
+    // The oldest events are pruned first.
     let at = kept.clone().min().or(facts.last_fail_at);
     let kept = i64::try_from(kept.count()).unwrap_or(i64::MAX);
     let lost = facts.fails.saturating_sub(before.fails_seen).saturating_sub(kept);

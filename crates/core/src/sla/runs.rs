@@ -1,7 +1,8 @@
-//! Runs and their limit: which are over it, and which of them are to be told.
+//! Run limits: which runs are over their limit, and which of them to notify.
 //!
-//! The end of a run may be lost: then nothing will ever end it. So its limit is told once, and later runs let it go. What an alert
-//! for another reason has kept from being told is told after that has closed.
+//! The report of a run's end may be lost, and then nothing ends the run. So its limit is notified
+//! once, and it no longer matters once later runs succeed. While an alert is open for another
+//! reason, the limit is not notified; it is notified after that alert has closed.
 
 use chrono::TimeDelta;
 use uuid::Uuid;
@@ -13,10 +14,11 @@ use crate::alert::{OpenAlert, Unobserved};
 use crate::facts::Run;
 use crate::reservation::Reservation;
 
-/// Of a run whose start was reported late the end may be on the way, too: it has so long to arrive.
+/// If the start of a run was reported late, the report of its end may be late too. It has this long
+/// to arrive.
 const END_ON_ITS_WAY: TimeDelta = TimeDelta::minutes(1);
 
-/// A run that is going, and until when it must have ended.
+/// A run in progress, and when it must have ended.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct RunLimit<'a> {
     pub run: &'a Run,
@@ -27,18 +29,20 @@ pub(super) struct RunLimit<'a> {
 }
 
 impl RunLimit<'_> {
-    /// Whether it was told that this limit is passed.
+    /// Whether it has been notified that this limit has passed.
     pub fn is_told(&self) -> bool {
         self.run.told_at.is_some_and(|told| told >= later(self.started_at, self.max_run))
     }
 
-    /// Whether a later run succeeded that began when this one had to be over: then it is, and its end was lost.
+    /// Whether a run succeeded that began after the limit of this one. Then this one is
+    /// over, and the report of its end was lost.
     fn is_over(&self, runs: &[Run]) -> bool {
         is_over(self.started_at, self.max_run, runs)
     }
 
-    /// Whether it was noted, as told or as over without a word, and a run that began later has succeeded: it is let go for good,
-    /// unless the alert that tells of it is open and the success was before.
+    /// Whether the run was noted, as notified or as over without a report, and a run that began
+    /// later has succeeded. Then it does not matter any more. While an alert is open that may name
+    /// it, the success must also have come after the note.
     fn was_let_go(&self, view: &View<'_>) -> bool {
         let told = self.run.told_at.filter(|told| *told >= self.started_at);
         told.is_some_and(|told| {
@@ -51,7 +55,8 @@ impl RunLimit<'_> {
         })
     }
 
-    /// Whether it no longer keeps the alert open: a run that began later has succeeded after it.
+    /// Whether it no longer keeps the alert open, because a run that began later has succeeded
+    /// since.
     pub fn is_let_go(&self, alert: &OpenAlert, runs: &[Run]) -> bool {
         let since = alert.success_before.max(self.at.checked_sub_signed(TimeDelta::milliseconds(1)));
         let began_later =
@@ -60,14 +65,15 @@ impl RunLimit<'_> {
     }
 }
 
-/// The limits of the runs that are going. A blind window in which its end may have been lost moves the limit of a run as it moves a
-/// deadline, and excuses it for good when the job is heard after it: then another run has begun or ended, and nobody can say whether
-/// this one still goes.
+/// The limits of the runs in progress. A blind window in which the report of an end may have been
+/// lost moves the limit of the run as it moves a deadline. If the job is heard after the window,
+/// the limit no longer applies: another run has begun or ended by then, and it is unknown whether
+/// this one is still in progress.
 pub(super) fn run_limits<'a>(view: &View<'a>) -> Vec<RunLimit<'a>> {
     let Reservation { spec, facts, .. } = view.reservation;
     let Some(max_run) = spec.max_run else { return Vec::new() };
     let heard_at = facts.last_end_at().max(facts.last_start_at);
-    // No end can have been refused of a run whose start was written after that.
+    // No end can have been refused of a run whose start was recorded after the refusals.
     let refused = view.refused.map(|refused| refused.blind(heard_at));
     let blind = merged(view.blind.iter().copied().chain(refused));
     view.runs
@@ -93,13 +99,14 @@ pub(super) fn run_limits<'a>(view: &View<'a>) -> Vec<RunLimit<'a>> {
         .collect()
 }
 
-/// Whether a run succeeded that began when one that began at `started_at` had to be over.
+/// Whether a run succeeded that began after the limit of the run that began at `started_at`.
 fn is_over(started_at: Time, max_run: TimeDelta, runs: &[Run]) -> bool {
     let allowed_until = later(started_at, max_run);
     runs.iter().any(|run| run.started_at >= Some(allowed_until) && run.ended_at >= run.started_at)
 }
 
-/// The runs that are over without a word and not yet noted as such, by their ids: a longer limit does not bring them back.
+/// The ids of the runs that are over without a report of their end and are not yet noted as such.
+/// Once they are noted, a longer limit does not bring them back.
 pub(super) fn over_without_a_word<'a>(view: &View<'a>) -> impl Iterator<Item = Option<Uuid>> + 'a {
     let Reservation { spec, facts, .. } = view.reservation;
     let (runs, max_run) = (view.runs, spec.max_run);
@@ -110,7 +117,8 @@ pub(super) fn over_without_a_word<'a>(view: &View<'a>) -> impl Iterator<Item = O
     })
 }
 
-/// Whether the run that began last is going: an earlier one whose end was lost is shown no more.
+/// Whether the run that began last is in progress. An earlier run whose end was lost is no longer
+/// shown.
 pub(super) fn is_running(view: &View<'_>) -> bool {
     let facts = &view.reservation.facts;
     let latest = view.runs.iter().filter_map(|run| run.going_since(facts)).max();

@@ -1,23 +1,23 @@
-//! Puts the lists of a summary together, so that each job stands in one of them, once. Of jobs that are left out it keeps their
-//! numbers alone.
+//! Builds the lists of a summary. Each job appears in one list, once. Of jobs that are left out,
+//! only their numbers are kept.
 
 use std::collections::{HashMap, HashSet};
 
 use super::{DownJob, Incident, MOST_ROWS, Missed, Recovered, SummaryJob};
 use crate::alert::Cause;
 
-/// Takes what is missed, then what is open, then what recovered.
+/// The lists. Add the missed jobs first, then the open incidents, then the past ones.
 #[derive(Debug, Default)]
 pub struct Drafting {
     down: Vec<DownJob>,
     all_down: HashSet<i64>,
     recovered: Vec<Recovered>,
-    /// Where each stands in the list; none for those that are left out.
+    /// The position of each recovered job in its list; `None` for those that are left out.
     all_recovered: HashMap<i64, Option<usize>>,
 }
 
 impl Drafting {
-    /// A job that is missed, the longest first.
+    /// Adds a job that is missed. Add the one that has been missed longest first.
     pub fn missed(&mut self, missed: Missed) {
         self.all_down.insert(missed.reservation_id);
         let what = match missed.state.as_str() {
@@ -28,7 +28,7 @@ impl Drafting {
         self.add(DownJob { job: SummaryJob { id, app, component, owner }, what, since, before: 0 });
     }
 
-    /// An incident that is open.
+    /// Adds an incident that is open.
     pub fn open(&mut self, open: Incident) {
         let Incident { reservation_id: id, app, component, owner, cause, opened_at: since, .. } = open;
         let what = in_words(cause);
@@ -47,7 +47,7 @@ impl Drafting {
         }
     }
 
-    /// An incident that is over, the latest first.
+    /// Adds an incident that is over. Add the latest first.
     pub fn recovered(&mut self, over: Incident) {
         let Incident {
             reservation_id: id,
@@ -92,7 +92,8 @@ impl Drafting {
         }
     }
 
-    /// What is down, the longest first, and how many more are; what recovered, and how many more did.
+    /// The jobs that are down, the longest first, and the number of those left out; the jobs that
+    /// recovered, and the number of those left out.
     pub fn lists(mut self) -> (Vec<DownJob>, usize, Vec<Recovered>, usize) {
         self.cut();
         let more_down = self.all_down.len() - self.down.len();
@@ -107,7 +108,7 @@ impl Drafting {
         }
     }
 
-    /// Keeps those that have been down the longest.
+    /// Keeps the jobs that have been down the longest.
     fn cut(&mut self) {
         self.down.sort_by_key(|down| down.since);
         self.down.truncate(MOST_ROWS);
@@ -162,7 +163,8 @@ mod tests {
         for (id, state, since) in [(1, "down", 10), (2, "snoozed", 11), (3, "down", 30)] {
             drafting.missed(missed(id, state, since));
         }
-        // 1 is the alert of what is missed; 3 had failed before it was missed; 4 failed and is not missed.
+        // 1 has an alert for the miss; 3 had failed before it was missed; 4 failed and is not
+        // missed.
         for (id, cause, from) in [(4, Cause::Overran, 40), (3, Cause::Failed, 5), (1, Cause::Missed, 10)] {
             drafting.open(incident(id, cause, from, None));
         }
@@ -221,7 +223,7 @@ mod tests {
         for id in 0..1000 {
             drafting.missed(missed(id, "down", id));
         }
-        // It has been down the longest, and comes last.
+        // This job has been down the longest, and is added last.
         drafting.open(incident(5000, Cause::Failed, -1, None));
         for id in 1000..2000 {
             for times in 0..2 {

@@ -1,7 +1,7 @@
-//! Which alerters there still are while sweepers come and go.
+//! Which alerters exist while sweepers come and go.
 //!
-//! Sweepers may run with different configurations for a while, so an alerter is gone only when no sweeper has it: none that is there, and
-//! none that is away and may come back.
+//! Sweepers may run with different configurations for a while. An alerter is gone only when no
+//! sweeper has it: neither one that is present, nor one that is away and may come back.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use chrono::TimeDelta;
 use super::WaysOut;
 use crate::Time;
 
-/// How long the alerters of a sweeper count that is away, unless another has taken its place.
+/// How long the alerters of an absent sweeper count, unless another sweeper has taken its place.
 pub const KEPT: TimeDelta = TimeDelta::minutes(10);
 
 /// A sweeper with its alerters.
@@ -20,47 +20,48 @@ pub struct SweeperWays {
     pub node: String,
     /// The machine's name.
     pub host: String,
-    /// When it started.
+    /// When it was started.
     pub started_at: Time,
-    /// When it was last heard of.
+    /// When it last sent a heartbeat.
     pub heard_at: Time,
-    /// Whether it is there.
+    /// Whether it is present.
     pub presence: Presence,
-    /// Its alerters; none where it has not said which, or that cannot be read.
+    /// Its alerters; `None` if it has not reported them, or if the report cannot be read.
     pub ways: Option<WaysOut>,
 }
 
-/// Whether a sweeper is there.
+/// Whether a sweeper is present.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Presence {
-    /// It is there.
+    /// It is present.
     Here,
-    /// It said goodbye.
+    /// It reported that it stopped.
     Stopped,
-    /// It fell silent.
+    /// It stopped sending heartbeats.
     Silent,
 }
 
-/// The alerters that there are.
+/// The alerters that exist.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct KnownAlerters {
     /// Their names.
     pub names: BTreeSet<String>,
-    /// The nodes whose word counts no more.
+    /// The nodes whose reports no longer count.
     pub outdated: Vec<String>,
-    /// Whether each sweeper that is there has said which alerters it has.
+    /// Whether every sweeper that is present has reported its alerters.
     pub is_complete: bool,
 }
 
 impl KnownAlerters {
-    /// What counts at `now` of what these sweepers have said. None while no sweeper is there.
+    /// What the reports of these sweepers say at `now`. `None` if no sweeper is present.
     pub fn of(sweepers: &[SweeperWays], now: Time) -> Option<Self> {
         let here = || sweepers.iter().filter(|sweeper| sweeper.presence == Presence::Here);
         here().next()?;
         let may_return = |away: &SweeperWays| {
             let follows = |sweeper: &SweeperWays| sweeper.started_at >= away.heard_at;
             let is_replaced = here().any(|sweeper| sweeper.host == away.host && follows(sweeper));
-            // Where none that is there knew it, those are what was started in its place, on whatever machine.
+            // If all present sweepers started after it stopped, they have replaced it, on whatever
+            // machines.
             let is_succeeded = away.presence == Presence::Stopped && here().all(follows);
             !is_replaced && !is_succeeded && now - away.heard_at < KEPT
         };
@@ -123,7 +124,7 @@ mod tests {
             assert!(!has_old(&replaced, 53), "another has its place: {presence:?}");
             assert_eq!(KnownAlerters::of(&replaced, at(53)).unwrap().outdated, ["a0"]);
         }
-        // In containers each start has a machine's name of its own.
+        // Each start of a container may have a host name of its own.
         assert!(!has_old(&[sweeper("a", 0, 50, Stopped, "old"), new("c", 52)], 53));
         assert!(has_old(&[sweeper("a", 0, 50, Silent, "old"), new("c", 52)], 53), "it may live, cut off");
     }

@@ -8,7 +8,7 @@ use chrono::TimeDelta;
 use innkeeper_core::{Clock, SystemClock, Time};
 use innkeeper_store::{Store, StoreError};
 
-/// An offset that is no greater is none: reading two clocks takes time.
+/// A smaller offset counts as zero, because reading two clocks takes time.
 const NOISE: TimeDelta = TimeDelta::milliseconds(20);
 
 /// The time that all nodes share, as far as this one knows it.
@@ -19,7 +19,7 @@ pub struct NodeClock {
 }
 
 impl Default for NodeClock {
-    /// The machine's clock, until the reference was sampled.
+    /// The machine's clock, until the reference has been sampled.
     fn default() -> Self {
         let anchor = SystemClock.now().timestamp_millis() - boot_ms();
         Self { anchor_ms: AtomicI64::new(anchor), steady: AtomicBool::new(false) }
@@ -27,7 +27,7 @@ impl Default for NodeClock {
 }
 
 impl NodeClock {
-    /// What is added to the machine's clock.
+    /// How far this clock is ahead of the machine's clock.
     pub fn offset(&self) -> TimeDelta {
         let offset = self.now() - SystemClock.now();
         if offset.abs() <= NOISE { TimeDelta::zero() } else { offset }
@@ -54,10 +54,10 @@ impl Clock for NodeClock {
     }
 }
 
-/// The time that the nodes go by, for a command that is over at once.
+/// The time that the nodes use, for a command that ends at once.
 ///
 /// # Errors
-/// The database's.
+/// A database error.
 pub fn reference(store: &Store) -> Result<Time, StoreError> {
     Ok(store.database_time()?.unwrap_or_else(|| SystemClock.now()))
 }

@@ -78,7 +78,8 @@ struct Inner {
     followers: Mutex<Vec<Follower>>,
 }
 
-/// Builds the alerters of a configuration, which go by this clock, and finds what only building them shows to be wrong.
+/// Builds the alerters of a configuration, which use this clock. Finds the problems that only
+/// building them reveals.
 pub(crate) type Builder = fn(&Config, Arc<dyn Clock>) -> Result<Alerters, ConfigError>;
 
 /// A callback that is given the result of each reload.

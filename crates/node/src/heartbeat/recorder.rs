@@ -118,7 +118,8 @@ impl HeartbeatLoop {
             stopping_since: self.stopping_since,
             now,
         };
-        // SQLite has one file, to which a heartbeat commits as a check-in does. That it cannot be written is told as such: it is in reach.
+        // Over SQLite, a heartbeat commits to the same file as a check-in. A failed commit is
+        // therefore reported as a failure to write check-ins, and not as an unreachable database.
         let of_one_file = self.store.backend() == DatabaseKind::Sqlite && self.duties.contains(&Duty::Ingest);
         let attempt = of_one_file.then(|| self.progresses.ingest.begin(HEARTBEAT));
         let outcome = match (self.store.record_heartbeat(&heartbeat, &tell), attempt) {

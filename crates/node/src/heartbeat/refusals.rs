@@ -1,6 +1,6 @@
-//! Messages to the operator about a refused configuration: the first refusal at once, those of the next ten minutes
-//! together, and the first that is accepted again.
-//! and that one is taken again.
+//! Messages to the operator about refused configurations. The first refusal is reported at once,
+//! and those of the next ten minutes are reported together. After a reported refusal, the next
+//! configuration that is accepted is reported too.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ use crate::config::ConfigError;
 /// How long further refusals are collected.
 const EVERY: Duration = Duration::from_secs(600);
 
-/// Gathers them. Clones share what they have gathered.
+/// Collects refusals and reports them. Clones share their state.
 #[derive(Clone)]
 pub(super) struct Refusals {
     operator: Operator,
@@ -23,14 +23,14 @@ pub(super) struct Refusals {
 
 #[derive(Default)]
 struct Gathered {
-    /// The last problem, and the number of refusals, of which the operator was not told yet.
+    /// The last problem and the number of refusals of which the operator has not been told.
     untold: Option<(String, usize)>,
     told_at: Option<Instant>,
     /// Whether the operator was last told of a refusal.
     is_bad: bool,
 }
 
-/// What the operator hears of the configuration.
+/// A message to the operator about the configuration.
 #[derive(Debug, PartialEq, Eq, Template)]
 enum ReloadMessage {
     #[template(path = "configuration_refused.txt")]
@@ -40,12 +40,12 @@ enum ReloadMessage {
 }
 
 impl Refusals {
-    /// Tells through `operator`.
+    /// A reporter that writes to `operator`.
     pub fn new(operator: Operator) -> Self {
         Self { operator, gathered: Arc::default() }
     }
 
-    /// The configuration was read again: it was taken, or this is wrong with it.
+    /// Takes the result of a reload: the configuration was accepted, or refused because of `wrong`.
     pub fn reloaded(&self, wrong: Option<&ConfigError>, now: Instant) {
         let message = match wrong {
             Some(error) => self.gathered().refused(error.to_string(), now),
@@ -54,7 +54,7 @@ impl Refusals {
         self.tell(message);
     }
 
-    /// Tells what has been gathered, if it is time to.
+    /// Reports the collected refusals, if it is time to.
     pub fn flush(&self, now: Instant) {
         let message = self.gathered().due(now);
         self.tell(message);

@@ -8,7 +8,7 @@ use innkeeper_store::{ActingStore, Actor, Store};
 use crate::Role;
 use crate::config::{ConfigError, Reloaded};
 
-/// Writes it down.
+/// Writes the audit entries.
 pub(super) struct Reloads {
     store: ActingStore,
     clock: Arc<dyn Clock>,
@@ -16,13 +16,15 @@ pub(super) struct Reloads {
 }
 
 impl Reloads {
-    /// For the process of this role on this host. A reload waits for the database as long as `store` does.
+    /// The writer for the process of this role on this host. A reload waits for the database as
+    /// long as `store` does.
     pub fn new(store: &Store, clock: Arc<dyn Clock>, role: Role, host: &str) -> Self {
         let actor = Actor { who: "configuration".to_owned(), source: host.to_owned() };
         Self { store: store.acting_as(actor), clock, role }
     }
 
-    /// The configuration was read again. One that is refused, or changes nothing, leaves no entry.
+    /// Records the result of a reload. A configuration that is refused, or that changes nothing,
+    /// leaves no entry.
     pub fn note(&self, done: &Result<Reloaded, ConfigError>) {
         let changed = match done {
             Ok(done) if !done.changed.is_empty() => done.changed.join("\n"),

@@ -11,8 +11,9 @@ const TOLD_AFTER: Duration = Duration::from_secs(12);
 /// If the database is reached after a duty has failed for this long, the failure is not caused by an outage.
 const FAILS: Duration = Duration::from_secs(3);
 
-/// Since when the database has been reached, so that what fails does not follow from its absence. Single heartbeats that fail do not end
-/// that: it is away when none has succeeded for so long that it is told as such.
+/// Since when the database has been reachable. A failure during an outage of the database is no
+/// failure of the duty. Single heartbeats that fail are no outage: the database is unreachable when
+/// no heartbeat has succeeded for [`super::AWAY`], and the operator is then told of that.
 #[derive(Debug, Default)]
 pub(crate) struct Reach {
     since: Option<Instant>,
@@ -20,7 +21,8 @@ pub(crate) struct Reach {
 }
 
 impl Reach {
-    /// A heartbeat has succeeded, or has not. Returns since when the database has been in reach; none while it is away.
+    /// Takes the result of a heartbeat. Returns since when the database has been reachable; `None`
+    /// while it is unreachable.
     pub fn beat(&mut self, is_reached: bool, now: Instant) -> Option<Instant> {
         let is_away = self.last.is_none_or(|last| now.saturating_duration_since(last) >= super::AWAY);
         if is_reached {
@@ -40,16 +42,16 @@ pub(crate) struct Trouble {
     pub part: DutyPart,
     pub progress: Progress,
     told: bool,
-    /// When the database was reached although this had failed for a while.
+    /// When the database was reached although the duty had failed for a while.
     met: Option<Instant>,
 }
 
-/// What there is to tell.
+/// What to report.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Tell {
-    /// It fails.
+    /// The duty fails.
     Fails(Failing),
-    /// It is done again.
+    /// The duty is done again.
     Done,
 }
 
@@ -58,8 +60,9 @@ impl Trouble {
         Self { part, progress, told: false, met: None }
     }
 
-    /// What there is to tell at a heartbeat that has reached the database, or has not, where nothing that explains it has been the case
-    /// since `well`: as long as the database is away, that is told, and nothing that follows from it.
+    /// What to report at a heartbeat that has (`is_reached`) or has not reached the database. Since
+    /// `well` there has been no other reason for a failure, such as an outage of the database,
+    /// which is reported by itself.
     pub fn look(&mut self, is_reached: bool, well: Instant, now: Instant) -> Option<Tell> {
         let Some(failing) = self.progress.standing().failing else {
             self.met = None;
@@ -77,7 +80,7 @@ impl Trouble {
         (is_due && !std::mem::replace(&mut self.told, true)).then_some(Tell::Fails(failing))
     }
 
-    /// What fails, in the words of a line.
+    /// The failure in words.
     pub fn words(&self) -> &'static str {
         match self.part {
             DutyPart::Ingest => "check-ins cannot be written",
@@ -94,13 +97,14 @@ mod tests {
 
     use super::*;
 
-    /// The second at which it is told that check-ins fail, where a heartbeat of each second of `reached` gets through.
+    /// The second at which the failure of check-ins is reported, if the heartbeats of the seconds
+    /// for which `reached` returns true succeed.
     fn told_at(reached: impl Fn(u64) -> bool) -> Option<u64> {
         let progress = Progress::new(Duration::from_secs(60));
         progress.begin("writer").failed(&StoreError::Unavailable("no".to_owned()));
         let begun = progress.standing().failing?.since;
         let (mut reach, mut trouble) = (Reach::default(), Trouble::new(DutyPart::Ingest, progress));
-        // It was well for a minute before.
+        // All was well for a minute before.
         (0..60).for_each(|second| {
             reach.beat(true, begun - Duration::from_secs(60 - second));
         });

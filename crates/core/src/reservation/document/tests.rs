@@ -1,8 +1,8 @@
-//! The document and its fields, and what is wrong in one.
+//! Tests of the document, its fields and their problems.
 
 use super::*;
 
-/// A document in which every field says something but `cron`, `calendar` and `time_zone`.
+/// A document that gives every field except `cron`, `calendar` and `time_zone`.
 fn whole() -> ReservationDocument {
     let text = |text: &str| Some(text.to_owned());
     ReservationDocument {

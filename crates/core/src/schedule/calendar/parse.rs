@@ -3,7 +3,7 @@
 use super::{Expression, Span};
 use crate::schedule::wall::{Numbers, Times};
 
-/// From Sunday on.
+/// The days of the week, from Sunday on.
 const DAYS: [&str; 7] = ["sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday"];
 
 /// Words for whole expressions: weekdays, date and time.
@@ -25,7 +25,7 @@ pub fn written_out(word: &str) -> Option<&'static str> {
     WORDS.iter().find(|(name, _)| name.eq_ignore_ascii_case(word)).map(|(_, whole)| *whole)
 }
 
-/// What one part of an expression is called, and from where to where it counts.
+/// One part of an expression: its name in errors, and its least and greatest number.
 struct Part {
     name: &'static str,
     least: u32,
@@ -35,13 +35,14 @@ struct Part {
 const YEAR: Part = Part { name: "year", least: 1970, most: 2199 };
 const MONTH: Part = Part { name: "month", least: 1, most: 12 };
 const DAY: Part = Part { name: "day", least: 1, most: 31 };
-/// More than 28 days from its end not every month has.
+/// Not every month has a day more than 28 days before its end.
 const DAY_FROM_END: Part = Part { name: "day from the month's end", least: 1, most: 28 };
 const HOUR: Part = Part { name: "hour", least: 0, most: 23 };
 const MINUTE: Part = Part { name: "minute", least: 0, most: 59 };
 const SECOND: Part = Part { name: "second", least: 0, most: 59 };
 
-/// Reads the words of one expression; its time zone, which is the last, as it was written. The error says what is wrong.
+/// Reads the words of one expression. Returns the expression and its time zone as it was written,
+/// which is the last word. The error says what is wrong.
 pub fn parse<'a>(words: &[&'a str]) -> Result<(Expression, Option<&'a str>), String> {
     let (words, zone) = match words {
         [rest @ .., last] if !rest.is_empty() && is_zone(last) => (rest, Some(*last)),
@@ -58,7 +59,7 @@ pub fn parse<'a>(words: &[&'a str]) -> Result<(Expression, Option<&'a str>), Str
     Ok((expression, zone))
 }
 
-/// Whether this can only be a zone: letters, and neither a day of the week nor a word for an expression.
+/// Whether this can only be a time zone: it begins with a letter and is not a day of the week.
 fn is_zone(word: &str) -> bool {
     word.starts_with(|c: char| c.is_ascii_alphabetic())
         && weekday(word.split([',', '.', '-']).next().unwrap_or(word)).is_none()
@@ -97,13 +98,13 @@ fn read_weekdays(text: &str) -> Result<Numbers, String> {
             .ok_or_else(|| format!("weekdays: {text:?} is not Mon to Sun, nor one of {}", listed_words()))
     };
     let mut days = Numbers::default();
-    // A comma at the end is nothing, for systemd as well.
+    // systemd also ignores a comma at the end.
     for item in text.strip_suffix(',').unwrap_or(text).split(',') {
         let (first, last) = match item.split_once("..").or_else(|| item.split_once('-')) {
             Some((first, last)) => (day(first)?, day(last)?),
             None => (day(item)?, day(item)?),
         };
-        // A week begins with Monday here.
+        // In these ranges a week begins with Monday.
         let (from, to) = ((first + 6) % 7, (last + 6) % 7);
         if from > to {
             return Err(format!("weekdays: {item} runs backwards; a week begins with Mon: write two ranges"));
@@ -141,7 +142,7 @@ fn read_date(text: &str) -> Result<Date, String> {
         _ => number,
     };
     let days = of_day.spans(day, |day| day)?;
-    // Each day is each day, from wherever it is counted.
+    // All days are the same days, from whichever end of the month they are counted.
     let from_end = from_end && day != "*";
     Ok((YEAR.spans(year, full_year)?, MONTH.numbers(month)?, days, from_end))
 }
@@ -163,8 +164,9 @@ fn read_time(text: &str) -> Result<Times, String> {
     })
 }
 
-/// Whether the repetition of days that would follow December's last lies, in days of January, behind the first: systemd (252) goes on from
-/// there.
+/// Whether systemd would lose days in January. systemd (252) continues the repetition of days after
+/// its last day of December into January. If the next repetition falls after `first`, the days of
+/// January from `first` up to it are lost.
 fn is_lost_in_january(first: u32, step: u32) -> bool {
     let last = first + (DAY.most - first) / step * step;
     last < DAY.most && first < last + step - DAY.most
@@ -201,7 +203,8 @@ impl Part {
             return Err(self.wrong(&format!("{range} runs backwards")));
         }
         let Some(step) = step else { return Ok(Span { first, last, step: 0 }) };
-        // Whoever writes `0/60` means something else than once.
+        // A step greater than the range, as in `0/60`, would repeat nothing, which is surely a
+        // mistake.
         let room = match (last, self.name == DAY_FROM_END.name) {
             (Some(last), _) => last - first,
             (None, false) => self.most - first,

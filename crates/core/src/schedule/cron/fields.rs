@@ -35,7 +35,8 @@ pub struct Fields {
     pub days_of_month: DaysOfMonth,
     pub months: Numbers,
     pub days_of_week: DaysOfWeek,
-    /// Whether both day fields must fit. As in Vixie cron that is so where either begins with `*`, also as `*/2`; otherwise one is enough.
+    /// Whether a day must match both day fields. As in Vixie cron, this is so if either field
+    /// begins with `*` (also `*/2`); otherwise one match is enough.
     pub both_days: bool,
 }
 

@@ -1,4 +1,5 @@
-//! Reads a cron expression as a crontab is read, and says what is wrong with it: which field, what was found, what is allowed.
+//! Reads cron expressions as crontabs are read. Errors name the field, what was found in it, and
+//! what is allowed.
 
 use super::fields::{DaysOfMonth, DaysOfWeek, Fields};
 use crate::schedule::wall::{Numbers, Times};
@@ -14,17 +15,18 @@ const NICKNAMES: [(&str, &str); 7] = [
     ("@hourly", "0 * * * *"),
 ];
 
-/// One field: what it is called, and which numbers and names may stand in it.
+/// One field: its name, and the numbers and names that it may contain.
 #[derive(Debug)]
 struct Field {
     name: &'static str,
     least: u32,
     most: u32,
-    /// The greatest that `*` and `N/step` mean: Sunday is 0 and 7, and is meant once.
+    /// The greatest number that `*` and `N/step` reach. The day of week has both 0 and 7 for
+    /// Sunday, and they reach it only once.
     end: u32,
-    /// For the numbers from `least` on; a crontab has their first three letters.
+    /// The names of the numbers from `least` on. A crontab has their first three letters.
     names: &'static [&'static str],
-    /// What stands for all numbers.
+    /// The texts that mean all numbers.
     all: &'static [&'static str],
 }
 
@@ -63,7 +65,8 @@ const DAY_OF_WEEK: Field = Field {
     all: &["*", "?"],
 };
 
-/// Reads an expression: its fields, and its text with nicknames written out. The error says what is wrong, without the expression.
+/// Reads an expression. Returns its fields, and its text with nicknames written out. The error says
+/// what is wrong, without the expression.
 pub fn parse(expression: &str) -> Result<(Fields, String), String> {
     let written = written_out(expression)?;
     let texts: Vec<&str> = written.split_whitespace().collect();
@@ -100,7 +103,8 @@ pub fn parse(expression: &str) -> Result<(Fields, String), String> {
     }
 }
 
-/// The expression with a nickname written out. What no field is for is answered by what to do instead.
+/// The expression with a nickname written out. For a zone or a nickname that no field can express,
+/// the error says what to do instead.
 fn written_out(expression: &str) -> Result<String, String> {
     let upper = expression.to_ascii_uppercase();
     if upper.starts_with("CRON_TZ=") || upper.starts_with("TZ=") {
@@ -142,11 +146,13 @@ fn number_of_fields(texts: &[&str]) -> String {
     }
 }
 
-/// For a whole line of a crontab: its command, or user and command, must go.
+/// The error for a whole line of a crontab: it has a command, or a user and a command, after the
+/// times.
 fn whole_line(texts: &[&str]) -> Option<String> {
     let (five, rest) = texts.split_at_checked(5)?;
     let next = rest.first()?;
-    // Six fields may as well have a sixth that is wrong: only what can be no day of the week is taken for a command.
+    // Six fields may also be five with an invalid sixth. So the sixth counts as a command only if
+    // it cannot be meant as a day of the week.
     let day = rest.len() == 1 && DAY_OF_WEEK.is_near(next);
     let command = next.bytes().any(|byte| byte.is_ascii_alphabetic()) && !day;
     let five = five.join(" ");
@@ -225,14 +231,15 @@ impl Field {
         }
     }
 
-    /// Whether somebody may have meant this field: it begins with a number, a sign of cron, or one of the names.
+    /// Whether the text may be meant for this field: it begins with a digit, with a character that
+    /// cron uses, or with one of the names.
     fn is_near(&self, text: &str) -> bool {
         let word = text.split(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or_default();
         word.is_empty() && !text.starts_with(['/', '.', '~', '$', '"'])
             || self.name_that_begins(word).is_some()
     }
 
-    /// The name of which this is at least the first three letters, with an `L` behind them or not.
+    /// The name of which `word` has at least the first three letters; an `L` may follow them.
     fn name_that_begins(&self, word: &str) -> Option<&'static str> {
         let word = word.to_ascii_uppercase();
         let begins =
@@ -248,7 +255,7 @@ impl Field {
         Ok(numbers)
     }
 
-    /// One place of a list: `*`, a number, a range, each also with a step.
+    /// One item of a list: `*`, a number or a range, each with or without a step.
     fn range(&self, item: &str) -> Result<Numbers, String> {
         if item.is_empty() {
             return Err(self.wrong("a list has an empty place".to_owned()));
@@ -276,7 +283,7 @@ impl Field {
             Some((first, last)) => self.ends(range, first, last)?,
             None => {
                 let number = self.number(range)?;
-                // `N/step` goes on from N to the end of the field, as Kubernetes and Quartz read it.
+                // `N/step` continues from N to the end of the field, as in Kubernetes and Quartz.
                 (number, if step.is_some() { self.end.max(number) } else { number })
             }
         };
@@ -290,7 +297,7 @@ impl Field {
 
     fn ends(&self, range: &str, first: &str, last: &str) -> Result<(u32, u32), String> {
         let (from, mut to) = (self.number(first)?, self.number(last)?);
-        // `FRI-SUN`: by its name, Sunday ends a week as well as it begins one.
+        // In a range by names, such as `FRI-SUN`, Sunday may also end the week.
         if to == 0 && from > 0 && self.end < self.most && last.eq_ignore_ascii_case(&self.names[0][..3]) {
             to = self.most;
         }

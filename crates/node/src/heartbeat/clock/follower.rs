@@ -28,31 +28,31 @@ const STRAGGLERS: [Duration; 4] =
 /// The most steps that wait to be recorded in the database.
 const MOST_UNKEPT: usize = 16;
 
-/// See the module.
+/// Samples the reference and adjusts the clock of this node.
 pub(in crate::heartbeat) struct Follower {
     clock: Arc<NodeClock>,
     host: String,
-    /// Whose clock the nodes follow.
+    /// The clock that the nodes follow.
     reference: Ticker,
-    /// None until the reference was first sampled.
+    /// `None` until the reference was first sampled.
     discipline: Option<Discipline>,
-    /// What the machine's clock was ahead of the boot clock, in milliseconds.
+    /// How far the machine's clock was ahead of the boot clock at the last sample, in milliseconds.
     machine: Option<i64>,
-    /// The latest step that was followed when this node started.
+    /// The number of the latest step that was followed, when this node last looked.
     followed: Option<i64>,
     rewinding: Option<Pass>,
-    /// When to look for stragglers, by the boot clock, and the size of the step.
+    /// When to search for stragglers, by the boot clock, and the size of the step.
     stragglers: VecDeque<(Duration, TimeDelta)>,
     unkept: VecDeque<Unkept>,
-    /// For passes, which may take longer than a heartbeat waits.
+    /// The database for passes, which may take longer than a heartbeat waits.
     patient: Store,
     stuck: Stuck,
 }
 
-/// Whether passes get on.
+/// Whether passes make progress.
 #[derive(Default)]
 struct Stuck {
-    /// Since when each attempt has failed, by the boot clock.
+    /// Since when every attempt has failed, by the boot clock.
     since: Option<Duration>,
     told: bool,
     said: Seldom,
@@ -61,7 +61,7 @@ struct Stuck {
 /// The result of an attempt at a pass: how far it got, and whether it is complete.
 type Attempted = (Rewinding, Result<bool, StoreError>);
 
-/// A pass that moves back times that were recorded ahead, over as many heartbeats as it takes.
+/// A pass that moves back times that were recorded ahead, over as many heartbeats as needed.
 struct Pass {
     by: TimeDelta,
     progress: Rewinding,
@@ -77,7 +77,7 @@ impl Pass {
         Self { by, progress, leads, under_way: None }
     }
 
-    /// Continues the pass for a while, on a thread.
+    /// Continues the pass for a while, on a thread of its own.
     fn begin(&self, store: Store, clock: Arc<NodeClock>) -> Result<Receiver<Attempted>, StoreError> {
         let (done, attempted) = channel();
         let (by, mut progress) = (self.by, self.progress);
@@ -108,7 +108,7 @@ struct Unkept {
     told: bool,
 }
 
-/// What one look at the clocks has shown.
+/// The result of reading the clocks once.
 struct Sample {
     boot: Duration,
     doubt: TimeDelta,
@@ -137,7 +137,8 @@ impl Follower {
         }
     }
 
-    /// Takes one sample and acts on it. What an outage of the database prevents is done at a later sample.
+    /// Takes one sample and acts on it. What an outage of the database prevents is done at a later
+    /// sample.
     pub fn follow(&mut self, store: &Store, operator: &Operator) {
         if let Err(error) = self.try_follow(store, operator) {
             log::debug!("the clock: {error}");
@@ -152,14 +153,14 @@ impl Follower {
 
     fn try_follow(&mut self, store: &Store, operator: &Operator) -> Result<(), StoreError> {
         if self.rewinding.is_some() {
-            // It is through first, whatever the clock does meanwhile.
+            // The pass is completed first, whatever the clock does meanwhile.
             return self.rewind(store, operator);
         }
         let Some(sample) = look(store)? else { return Ok(()) };
         self.look_at_machine(&sample);
         let Some(discipline) = &mut self.discipline else { return self.begin(store, &sample) };
         if discipline.held_at().is_some() && followed(store)? > self.followed {
-            // The others have found that it stays so.
+            // Other nodes have found that the clock stays as it is, and follow it.
             discipline.release();
         }
         match discipline.sample(sample.boot, sample.reference, sample.doubt) {
@@ -200,14 +201,16 @@ impl Follower {
         Ok(())
     }
 
-    /// The first sample: the node's time begins here, or where something was recorded last.
+    /// The first sample. The node's time begins at the reference, or at the newest recorded time if
+    /// the process holds at that.
     fn begin(&mut self, store: &Store, sample: &Sample) -> Result<(), StoreError> {
         let newest = store.newest_time()?;
         self.followed = followed(store)?;
         let mut discipline = Discipline::start(sample.boot, sample.reference, newest);
         match discipline.held_at() {
             Some(_) if store.clock_steps(1)?.iter().any(|step| step.outcome == StepOutcome::Following) => {
-                // The way back was cut off. That the clock stays so was found before.
+                // The last process ended while it moved times back. It had found that the clock
+                // stays as it is.
                 log::warn!(
                     "the clock was being followed back when the last process ended; that is gone on with"
                 );
@@ -231,7 +234,7 @@ impl Follower {
         Ok(())
     }
 
-    /// Where the nodes follow the database's clock, a jump of the machine's is told all the same.
+    /// Notes a jump of the machine's clock, even if the nodes follow the database's clock.
     fn look_at_machine(&mut self, sample: &Sample) {
         let ahead =
             sample.machine.timestamp_millis() - i64::try_from(sample.boot.as_millis()).unwrap_or(i64::MAX);
@@ -243,16 +246,18 @@ impl Follower {
         }
     }
 
-    /// Sees how a pass gets on.
+    /// Continues the pass, and checks whether it makes progress.
     fn rewind(&mut self, store: &Store, operator: &Operator) -> Result<(), StoreError> {
         let Some(pass) = &mut self.rewinding else { return Ok(()) };
         let attempted = match pass.under_way.take() {
             Some(attempted) => attempted,
             None => {
-                // Asked for each pass: a database that is away is told as such.
+                // This query comes before each attempt, because an unreachable database is reported
+                // elsewhere and must not count as a stuck pass.
                 let latest = followed(store).inspect_err(|_| self.stuck.since = None)?;
                 if pass.leads && latest > self.followed {
-                    // Another node is through, and uses the new time: so does this one, and looks for what it stamped meanwhile.
+                    // Another node has completed the pass and uses the new time. This node does the
+                    // same, and searches for times that it recorded meanwhile.
                     let by = pass.by;
                     self.rewinding = None;
                     return self.step(store, operator, -by);
@@ -291,7 +296,7 @@ impl Follower {
         Ok(())
     }
 
-    /// Moves the node's time.
+    /// Moves the node's time by `by`.
     fn step(&mut self, store: &Store, operator: &Operator, by: TimeDelta) -> Result<(), StoreError> {
         let Some(discipline) = &mut self.discipline else { return Ok(()) };
         let held = discipline.held_at().is_some();
@@ -310,7 +315,7 @@ impl Follower {
         Ok(())
     }
 
-    /// What was noted is over; whoever says so first tells it.
+    /// Records that the noted step is over. The first node that records it notifies the operator.
     fn end(
         &mut self,
         store: &Store,
@@ -331,7 +336,8 @@ impl Follower {
         }
     }
 
-    /// Keeps what was noted, and tells it, unless another node has; while the database is away it is told at once.
+    /// Records the noted steps, and notifies the operator of each, unless another node has done so.
+    /// If the database is unreachable, the operator is notified at once.
     fn keep(&mut self, store: &Store, operator: &Operator) {
         let now = self.clock.now();
         while let Some(step) = self.unkept.front_mut() {
@@ -375,14 +381,15 @@ fn followed(store: &Store) -> Result<Option<i64>, StoreError> {
         .map(|step| step.id))
 }
 
-/// Reads all clocks. None when that took so long that it says nothing.
+/// Reads all clocks. `None` if this took so long that it says nothing about the time.
 fn look(store: &Store) -> Result<Option<Sample>, StoreError> {
     let asked = boot::now();
     let database = store.database_time()?;
     let answered = boot::now();
     let machine = SystemClock.now();
     let read = boot::now();
-    // The database's clock was read between asking and its answer; the machine's between that and now.
+    // The database's clock was read between `asked` and `answered`, the machine's between
+    // `answered` and `read`.
     let (from, until) = if database.is_some() { (asked, answered) } else { (answered, read) };
     let took = until.saturating_sub(from);
     if took > SLOW || read.saturating_sub(answered) > SLOW {

@@ -1,4 +1,4 @@
-//! What the operator hears of clocks.
+//! Messages to the operator about clocks.
 
 use askama::Template;
 use chrono::TimeDelta;
@@ -9,39 +9,39 @@ use innkeeper_store::{StoreError, Ticker};
 
 use crate::heartbeat::OperatorMessage;
 
-/// A smaller difference needs no word.
+/// A smaller difference is not mentioned.
 const WORTH_SAYING: TimeDelta = TimeDelta::seconds(1);
 
-/// What the operator hears of clocks.
+/// A message to the operator about clocks.
 #[derive(Template)]
 pub(super) enum ClockMessage<'a> {
     /// The clock that the nodes follow has jumped.
     #[template(path = "clock_jumped.txt")]
     Jumped { whose: String, by: String },
-    /// The clock of a node's machine has jumped, and the nodes follow another.
+    /// The clock of a node's machine has jumped, but the nodes follow the database's clock.
     #[template(path = "clock_jumped_aside.txt")]
     JumpedAside { whose: String, by: String },
-    /// It came back before it was followed.
+    /// The clock returned before it was followed.
     #[template(path = "clock_back.txt")]
     Back { whose: String, by: String },
-    /// The same, but not to where it was.
+    /// The clock returned before it was followed, but a difference remains.
     #[template(path = "clock_nearly_back.txt")]
     NearlyBack { whose: String, by: String, left: String },
-    /// A start finds the clock before what was recorded.
+    /// At a start, the clock is behind the newest recorded time.
     #[template(path = "clock_behind.txt")]
     Behind { whose: String, shown: String, newest: String },
-    /// The end of that.
+    /// The clock that was behind is trusted again.
     #[template(path = "clock_believed.txt")]
     Believed { whose: String },
-    /// What is ahead of the clock cannot be moved back.
+    /// Times that were recorded ahead of the clock cannot be moved back.
     #[template(path = "ahead_is_stuck.txt")]
     Stuck { host: &'a str, error: &'a StoreError },
-    /// The end of that.
+    /// These times are being moved back after all.
     #[template(path = "ahead_goes_on.txt")]
     GoesOn { host: &'a str },
 }
 
-/// `2 hours ahead`, `1 day back`: to the second, or to the minute where it is long.
+/// `2 hours ahead`, `1 day back`: rounded to the second, or to the minute from ten minutes on.
 pub fn size(by: TimeDelta) -> String {
     let unit = if by.abs() < TimeDelta::minutes(10) { 1000 } else { 60_000 };
     let long = TimeDelta::milliseconds((by.abs().num_milliseconds() + unit / 2) / unit * unit);
