@@ -1,10 +1,10 @@
 //! The writers of queued check-ins.
 //!
-//! Over Postgres there are two. The first writes what can take the fast path, and never waits long for a locked row (a
-//! sweep locks rows while it writes its conclusions and messages). It passes locked check-ins, and those that cannot
-//! take the fast path, to the second. That one does not wait long either: it halves a batch with a locked row until
-//! the check-ins of one reservation are alone, and retries those between the others. SQLite allows one writer, which
-//! does both.
+//! Over Postgres there are two. The first writes what it can by hints ([`CheckInWriter::record_known`]), and never waits
+//! long for a locked row (a sweep locks rows while it writes its conclusions and messages). It passes locked check-ins,
+//! and those that hints do not settle, to the second. That one does not wait long either: it halves a batch with a
+//! locked row until the check-ins of one reservation are alone, and retries those between the others. SQLite allows one
+//! writer, which does both.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -121,7 +121,7 @@ struct BatchWriter {
     name: &'static str,
     progress: Progress,
     writer: CheckInWriter,
-    /// The queue of the second writer, for check-ins that cannot take the fast path; `None` in the second writer
+    /// The queue of the second writer, for check-ins that the first leaves over; `None` in the second writer
     /// itself.
     general: Option<mpsc::Sender<Queued>>,
     /// Check-ins that wait for a locked row.
@@ -185,7 +185,7 @@ fn record(writer: &mut CheckInWriter, arrivals: &[Arrival]) -> Result<FastPath, 
 }
 
 impl BatchWriter {
-    /// Writes what can take the fast path and answers it; passes the rest to the second writer, or writes it itself.
+    /// Writes what hints settle and answers it; passes the rest to the second writer, or writes it itself.
     /// Retries for as long as the database is unreachable.
     fn write(&mut self, mut batch: Batch) {
         match self.attempt(self.name, &batch, |writer, arrivals| writer.record_known(arrivals)) {
@@ -231,7 +231,7 @@ impl BatchWriter {
         }
     }
 
-    /// Writes the check-ins of the general path until the queue is closed and empty.
+    /// Writes what the first writer leaves over until the queue is closed and empty.
     fn write_all_generally(&mut self, waiting: &mut mpsc::Receiver<Queued>, most: usize) {
         loop {
             let batch = if self.locked.is_empty() {

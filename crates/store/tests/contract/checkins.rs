@@ -268,7 +268,7 @@ fn a_writer_that_remembers_is_never_wrong(database: &TestDatabase) {
     let new = store.book("backup", &every(60));
     let both = [by_key("backup"), by(named("other"), Definition::None)];
     let short = writer.record_known(&[arrival("other", success(at(1)))]).unwrap();
-    assert_eq!(short.recorded, [Some(done(other, false))], "the short way is taken");
+    assert_eq!(short.recorded, [Some(done(other, false))], "a hint settles it");
     assert_eq!(record(&mut writer, &both).unwrap().recorded, [done(new, false), done(other, false)]);
     let by_name = [arrival("backup", success(at(3)))];
     assert_eq!(record(&mut writer, &by_name).unwrap().recorded, [done(new, false)]);

@@ -252,7 +252,7 @@ pub fn together<T: Send>(count: usize, work: impl Fn(usize) -> T + Sync) -> Vec<
     })
 }
 
-/// Records a batch as ingest does: the short way what can go it, the general way the rest.
+/// Records a batch as ingest does: first what hints settle, then what is left over.
 pub fn record(writer: &mut CheckInWriter, batch: &[Arrival]) -> Result<BatchOutcome, StoreError> {
     let fast_path = writer.record_known(batch)?;
     let open = |recorded: &Option<Recorded>| recorded.is_none();
