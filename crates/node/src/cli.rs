@@ -110,7 +110,7 @@ pub enum Command {
         #[structopt(long, value_name = "TIME")]
         expires_in: Option<String>,
     },
-    /// Print a script by which a shell completes this command line, and end
+    /// Print a completion script for a shell, and end
     Completions {
         /// The shell
         #[structopt(possible_values = &clap::Shell::variants(), case_insensitive = true)]

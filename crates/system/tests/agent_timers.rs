@@ -73,7 +73,7 @@ fn timers_are_found_and_their_services_report() {
     // An hour, the random delay, and the minute within which systemd may start it.
     assert_eq!(spec, ["*-*-* 02:00:00", "Europe/Berlin", "1h11m"].map(Value::from), "{nightly}");
     assert!(last_words(&machine, "tick.service").contains(AGENT), "systemd knows of the drop-in");
-    assert_eq!(machine.run(AGENT, &["discover", "--apply"]).trim(), "nothing is to be changed");
+    assert_eq!(machine.run(AGENT, &["discover", "--apply"]).trim(), "there is nothing to change");
 
     // Started by their timers.
     assert_eq!(ending(&inn.newest("tick", "success")), json!([0, null, ""]));

@@ -53,7 +53,7 @@ pub fn undo(
             WrapTarget::Crontab(user) => format!("crontab of {user}"),
         };
         let says =
-            format!("is gone, and nothing is to be taken back; what was there is in {}", backup.display());
+            format!("is gone, and there is nothing to undo; the content before is in {}", backup.display());
         outcomes.push(ApplyOutcome::new(&place, Ok(says)));
     }
     let mut has_units = false;
