@@ -62,8 +62,8 @@ pub struct Options {
     #[structopt(long = "figure", value_name = "NAME=VALUE", number_of_values = 1)]
     figures: Vec<String>,
 
-    /// Keep the check-in on disk until the server has it, and write problems only to the agent's log: for systemd units,
-    /// where nobody would repeat the command
+    /// Keep the check-in on disk until the server has it, and write problems only to the agent's log: for systemd
+    /// units, where nobody would repeat the command
     #[structopt(long)]
     keep: bool,
 }

@@ -23,8 +23,8 @@ pub struct Options {
     #[structopt(long)]
     diff: bool,
 
-    /// Make the reservations, and put the agent in front of all jobs that are not watched yet: crontab lines are changed,
-    /// the services of timers get a drop-in. The diff is shown first, and a backup of each table is kept
+    /// Make the reservations, and put the agent in front of all jobs that are not watched yet: crontab lines are
+    /// changed, the services of timers get a drop-in. The diff is shown first, and a backup of each table is kept
     #[structopt(long, conflicts_with = "diff")]
     apply: bool,
 
@@ -36,7 +36,7 @@ pub struct Options {
     #[structopt(long, value_name = "APP")]
     app: Option<String>,
 
-    /// Write the schedule into each line, so that the line makes its reservation itself and reports changes of the schedule
+    /// Write the schedule into each line, so that the line makes its reservation itself and reports a new schedule
     #[structopt(long)]
     with_schedule: bool,
 

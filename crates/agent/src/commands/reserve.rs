@@ -79,8 +79,8 @@ pub struct Options {
     #[structopt(long, value_name = "DURATION")]
     remind_every: Option<String>,
 
-    /// A condition for its figures ('rows > 0', 'bytes >= 0.5 * median(10)'): a success that breaks it counts as a failure;
-    /// can be given several times; '' removes all conditions
+    /// A condition for its figures ('rows > 0', 'bytes >= 0.5 * median(10)'): a success that breaks it counts as a
+    /// failure; can be given several times; '' removes all conditions
     #[structopt(long, value_name = "CLAUSE", number_of_values = 1)]
     expect: Vec<String>,
 

@@ -156,7 +156,10 @@ pub(super) fn report_of(done: &probe::runner::ProbeReport) -> SpooledReport {
         text.push_str(&format!("It was run {} times for this.\n", done.runs));
     }
     if done.missed > 0 {
-        text.push_str(&format!("{} runs before it were skipped, because the target was still being probed or waited for its turn.\n", done.missed));
+        text.push_str(&format!(
+            "{} runs before it were skipped, because the target was still being probed or waited for its turn.\n",
+            done.missed
+        ));
     }
     if done.figures_beyond > 0 {
         let (beyond, most) = (done.figures_beyond, MOST_FIGURES);

@@ -159,7 +159,7 @@ impl Reservations {
                     reserved.notes().for_each(|note| say(format_args!("{}: {note}", one.names)));
                     if is_taken_over {
                         say(format_args!(
-                            "{} existed before: from now on its schedule and the other fields that the probe sets come from the probe",
+                            "{} existed before: from now on the probe determines its schedule and other configured fields",
                             one.names
                         ));
                     }
