@@ -93,7 +93,10 @@ fn every_kind_takes_expect_figures() {
     assert_eq!(of("tcp", "target = \"127.0.0.1:1\"\nexpect_figures = \"time_ms < 9, connect_ms < 8\""), "");
     assert_eq!(instance.came().terms.last().unwrap()["expect"], json!(["time_ms < 9", "connect_ms < 8"]));
     let err = of("command", &format!("{command}\nexpect = [\"users > 1\"]"));
-    assert!(err.contains("probe.command.expect: is expect_figures of this kind; give one of them"), "{err}");
+    assert!(
+        err.contains("probe.command.expect: means expect_figures for this kind; give one of them"),
+        "{err}"
+    );
 }
 
 #[test]
