@@ -235,11 +235,12 @@ mod tests {
         );
         assert_eq!(
             text(FileMessage::Damaged { what: "f is damaged: a page" }),
-            "f is damaged: a page.\nWhat can be read is worked with; check-ins and pages that need the rest fail. Copy the file and those \
-             beside it (-wal, -shm), stop Innkeeper, and put a backup there: innkeeper restore FILE. Look after the disk."
+            "f is damaged: a page.\nInnkeeper continues with what can be read; check-ins and pages that need the rest fail. Copy the file \
+             and those beside it (-wal, -shm), stop Innkeeper, and restore a backup: innkeeper restore FILE. Check the \
+             disk."
         );
         let rows = ["one".to_owned(), "two".to_owned()];
-        let end = "Everything else goes on. Who has written to the file?";
+        let end = "Everything else works. Has another program written to the file?";
         assert_eq!(text(FileMessage::Rows { rows: &rows, more: 0 }), format!("one\ntwo\n{end}"));
         assert_eq!(
             text(FileMessage::Rows { rows: &rows, more: 3 }),
