@@ -231,13 +231,13 @@ impl StepRow {
             },
             by: clock::size(step.by),
             outcome: match step.outcome {
-                StepOutcome::Waiting => "It is waited for whether it lasts",
-                StepOutcome::Following => "It is being followed",
+                StepOutcome::Waiting => "Innkeeper waits to see whether it lasts",
+                StepOutcome::Following => "Innkeeper is following it",
                 StepOutcome::Followed => "Followed",
-                StepOutcome::Returned => "Returned; nothing was changed by it",
+                StepOutcome::Returned => "Returned; nothing was changed",
                 StepOutcome::Held => "Nothing is judged until it has passed what was recorded",
                 StepOutcome::Released => "It has passed what was recorded",
-                StepOutcome::Ignored => "Nothing was changed by it",
+                StepOutcome::Ignored => "Nothing was changed",
             },
         }
     }
