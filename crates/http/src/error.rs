@@ -29,7 +29,7 @@ pub enum ApiError {
     #[error("{0}")]
     NotFound(String),
     /// 405, with all methods of the path.
-    #[error("this path takes {allow}")]
+    #[error("this path accepts only {allow}")]
     MethodNotAllowed {
         /// The `Allow` header.
         allow: String,

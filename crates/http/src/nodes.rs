@@ -23,7 +23,7 @@ const IS_COORDINATOR: Description = Description::get(
     "/is-coordinator",
     Permission::Nothing,
     WATCHING,
-    "Ask whether this process does what only one may do",
+    "Ask whether this process is the coordinator",
 )
 .answers("200", "`true` or `false`");
 pub(super) const ROUTES: [Description; 2] = [NODES, IS_COORDINATOR];

@@ -314,7 +314,7 @@ fn what_was_made_in_an_open_instance_does_not_work_until_an_admin_confirms_it() 
     let answer = log_in();
     assert_eq!(answer.status, 403, "{answer:?}");
     assert!(
-        answer.body.contains("once an admin has confirmed it") && answer.header("set-cookie").is_none(),
+        answer.body.contains("after an admin has confirmed it") && answer.header("set-cookie").is_none(),
         "{answer:?}"
     );
     let shown = [("authorization", "Bearer ik_test")];

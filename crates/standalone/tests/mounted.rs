@@ -319,7 +319,7 @@ fn a_base_that_may_mean_two_things_is_named() {
         let said = process::command("innkeeper", directory.path()).arg("check-config").output().unwrap();
         assert!(said.status.success(), "{said:?}");
         let said = String::from_utf8(said.stdout).unwrap();
-        said.contains(&format!("Warning: public_url: its path {base} is an address of Innkeeper's own too"))
+        said.contains(&format!("Warning: public_url: its path {base} is also one of Innkeeper's own paths"))
     };
     for base in own {
         assert!(warned(base), "{base}");

@@ -48,8 +48,8 @@ fn each_tells_of_the_other_when_the_link_is_cut_and_again_when_it_is_mended() {
         Server::start_within(&network.namespace(own), "innkeeper", &config(&network, own, other), &[])
     };
     let (north, south) = (start("north", "south"), start("south", "north"));
-    north.wait_for_log("this node does what only one may do");
-    south.wait_for_log("this node does what only one may do");
+    north.wait_for_log("this node is the coordinator now");
+    south.wait_for_log("this node is the coordinator now");
     std::thread::sleep(Duration::from_secs(4));
     assert_eq!(count(&north, "does not answer") + count(&south, "does not answer"), 0, "all is well");
 

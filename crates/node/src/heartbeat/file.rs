@@ -119,7 +119,7 @@ impl Caretaker {
                 {
                     self.next_checkpoint = now + CHECKPOINT;
                     if let Err(error) = self.store.checkpoint() {
-                        log::warn!("the database's log stays as it is: {error}");
+                        log::warn!("the database's log cannot be shortened: {error}");
                     }
                 }
             }
@@ -173,7 +173,7 @@ impl Mender {
                 let (rows, more) = mended.split_at(mended.len().min(MOST_TOLD));
                 self.operator.tell(FileMessage::Rows { rows, more: more.len() });
             }
-            Err(error) => log::debug!("rows that cannot be read: {error}"),
+            Err(error) => log::debug!("the search for unreadable rows failed: {error}"),
         }
     }
 }
@@ -208,12 +208,12 @@ impl Reader {
                     operator.tell(FileMessage::Damaged { what: &words });
                 }
                 Ok(_) => {}
-                Err(error) => log::warn!("whether the database file is damaged: {error}"),
+                Err(error) => log::warn!("it is not known whether the database file is damaged: {error}"),
             }
             reading.store(false, Ordering::SeqCst);
         });
         if let Err(error) = read {
-            log::warn!("whether the database file is damaged: {error}");
+            log::warn!("it is not known whether the database file is damaged: {error}");
             self.reading.store(false, Ordering::SeqCst);
         }
     }

@@ -201,13 +201,13 @@ impl HeartbeatLoop {
             && let Err(error) = self.beat(&work, now)
         {
             if error.is_unavailable() {
-                log::warn!("the others were not told of this stop: {error}");
+                log::warn!("the other nodes were not told of this stop: {error}");
                 return;
             }
             log::debug!("the last heartbeat: {error}");
         }
         if let Err(error) = self.store.say_goodbye(&self.node.id, self.clock.now()) {
-            log::warn!("the others were not told of this stop: {error}");
+            log::warn!("the other nodes were not told of this stop: {error}");
         }
     }
 

@@ -156,7 +156,7 @@ pub(crate) async fn apply(
         if !dead_ends.is_empty() {
             // The alerters that the sweepers publish now; if the database is unavailable, those that are known.
             if let Err(error) = shared.known_ways.refresh(&shared.store) {
-                log::debug!("the sweepers' alerters: {error}");
+                log::debug!("the sweepers' alerters cannot be read: {error}");
             }
             dead_ends = self::dead_ends_of(&shared, &spec);
         }
@@ -216,7 +216,7 @@ fn declared(
             other => other,
         })?;
         if let Some(first) = places.insert((spec.app.to_string(), spec.component.to_string()), place) {
-            let problem = format!("{}/{} stands in reservations[{first}] already", spec.app, spec.component);
+            let problem = format!("{}/{} is in reservations[{first}] already", spec.app, spec.component);
             return Err(at(Invalid::new("component", problem)).into());
         }
         all.push(spec);

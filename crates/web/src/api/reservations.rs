@@ -83,7 +83,7 @@ pub(crate) fn write_cursor(cursor: &ListCursor) -> serde_json::Result<String> {
 }
 
 pub(crate) fn read_cursor(text: &str) -> Result<ListCursor, Invalid> {
-    let wrong = || Invalid::new("cursor", "is none that an answer gave as `next`");
+    let wrong = || Invalid::new("cursor", "is not a value that an answer gave as `next`");
     let json = URL_SAFE_NO_PAD.decode(text).map_err(|_| wrong())?;
     let value: Value = serde_json::from_slice(&json).map_err(|_| wrong())?;
     let cursor = serde_json::from_value(value).map_err(|_| wrong())?;
@@ -265,7 +265,7 @@ impl Matching {
 }
 
 fn outdated() -> ApiError {
-    ApiError::Outdated("it was changed since; look at it again, and then change it".to_owned())
+    ApiError::Outdated("it was changed meanwhile; read it again, and then change it".to_owned())
 }
 
 /// A reservation as an answer shows it.

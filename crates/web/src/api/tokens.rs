@@ -148,7 +148,7 @@ pub(crate) fn added(
         TokenAdded::Made(token) => Ok(token),
         TokenAdded::Taken => Err(ApiError::Conflict(format!("there is a token {:?} already", new.name))),
         TokenAdded::MakerGone => {
-            Err(ApiError::Unauthorized("whoever makes this token was removed in between".to_owned()))
+            Err(ApiError::Unauthorized("the user who makes this token was removed meanwhile".to_owned()))
         }
         TokenAdded::Outlives(end) => Err(ApiError::Forbidden(format!(
             "the token would last longer than the one that makes it, which ends at {}: give it an expires_at until then",
@@ -220,7 +220,7 @@ pub(crate) fn within(caller: &Caller, rights: &Rights) -> Result<(), ApiError> {
         return Ok(());
     }
     Err(ApiError::Forbidden(
-        "you may not do this: the token could do more than you may, and nobody gives or takes more than they have"
+        "you may not do this: the token could do more than you may; nobody can give or remove more than they have"
             .to_owned(),
     ))
 }

@@ -208,9 +208,7 @@ impl Follower {
         match discipline.held_at() {
             Some(_) if store.clock_steps(1)?.iter().any(|step| step.outcome == StepOutcome::Following) => {
                 // The way back was cut off. That the clock stays so was found before.
-                log::warn!(
-                    "the clock was being followed back when the last process ended; that is gone on with"
-                );
+                log::warn!("the last process ended while it was following the clock back; this is continued");
                 discipline.release();
             }
             Some(newest) => {
@@ -350,7 +348,7 @@ impl Follower {
 
 impl Stuck {
     fn fails(&mut self, host: &str, error: &StoreError, operator: &Operator) {
-        self.said.warn(format_args!("what is ahead of the clock cannot be moved back: {error}"));
+        self.said.warn(format_args!("times ahead of the clock cannot be moved back: {error}"));
         let now = boot::now();
         let since = *self.since.get_or_insert(now);
         if now.saturating_sub(since) >= STUCK_AFTER && !std::mem::replace(&mut self.told, true) {

@@ -57,7 +57,7 @@ pub async fn begin(
     };
     let state = keys::draw().map_err(ApiError::internal)?;
     let login = Beginning::of(&browser, state.reveal())
-        .ok_or_else(|| ApiError::internal("a secret that was drawn is none"))?;
+        .ok_or_else(|| ApiError::internal("a secret that was generated is invalid"))?;
     let begun = login.clone();
     let to = match asked(&app_state, &caller, move |provider, _| provider.begin(&begun)).await? {
         Ok(to) => to,
