@@ -1,4 +1,4 @@
-//! Two installations as peers in network namespaces: the link between them is cut, and mended.
+//! Tests two installations as peers in network namespaces: the link between them is cut and restored.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 
@@ -10,7 +10,7 @@ use innkeeper_testing::process::Server;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The installation `own`, which watches `other`. Its messages go into its log: no link is needed for that.
+/// The installation `own`, which watches `other`. Its messages go into its log, which needs no link.
 fn config(network: &Network, own: &str, other: &str) -> String {
     format!(
         "instance = \"{own}\"
