@@ -240,7 +240,7 @@ mod tests {
     #[test]
     fn everything_wrong_with_a_provider_has_its_line() {
         for (more, said) in [
-            ("", "f:4: web.openid: lets nobody in; write roles_claim and roles, or with role"),
+            ("", "f:4: web.openid: lets nobody in; write roles_claim and roles, or write role"),
             ("roles_claim = 'groups'", "f:6: web.openid.roles_claim: needs roles"),
             ("roles_claim = 'groups'\nrole = 'viewer'", "f:6: web.openid.roles_claim: needs roles"),
             ("[web.openid.roles]\nadmin = ['ops']", "f:6: web.openid.roles: needs roles_claim"),
