@@ -1,4 +1,4 @@
-//! `GET /nodes` and `GET /is-coordinator`: the processes of this installation, and which of them does what only one may do.
+//! `GET /nodes` and `GET /is-coordinator`: the processes of this installation, and which of them is the coordinator.
 
 use std::fmt;
 use std::sync::Arc;

@@ -108,10 +108,10 @@ async fn sleep(
     }
 }
 
-/// What some node has to do at any time.
+/// Work that at least one node must be doing at any time.
 pub struct DutyRow {
     pub name: String,
-    /// `alive`, `down` where nobody does it, `snoozed` where nobody is told of that.
+    /// `alive`; `down` if no node does it; `snoozed` if the operator is not told of that.
     pub state: &'static str,
     pub done: When,
     pub snoozed_until: Option<When>,
