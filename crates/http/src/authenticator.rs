@@ -127,7 +127,7 @@ impl Authenticator {
         let is_safe = request.method().is_safe();
         if (permission.changes() || (forms && !is_safe)) && self.is_from_another_site(request) {
             return Err(ApiError::Forbidden(
-                "this was sent by the page of another site, or public_url is not the address that browsers use"
+                "this request came from the page of another site, or public_url is not the address that browsers use"
                     .to_owned(),
             ));
         }

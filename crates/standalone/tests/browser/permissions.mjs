@@ -151,7 +151,7 @@ await run(async ({ inn, given, open, check, expect }) => {
   // A form that another site had sent does not know what ours know.
   await editor.goto(job);
   await send(editor, `${job}/check-out`, { csrf: "x".repeat(43) });
-  await editor.getByText("this form has grown old").waitFor();
+  await editor.getByText("this form is too old").waitFor();
   await check(editor, "old-form");
   assert.equal((await inn.jobs()).length, 2);
 
