@@ -53,7 +53,7 @@ need() {
     done
     [ ${#packages[@]} = 0 ] || apt_install "${packages[@]}"
     for pair in "$@"; do
-        command -v "${pair%%:*}" >/dev/null || die "installed ${pair##*:}, and ${pair%%:*} is still missing"
+        command -v "${pair%%:*}" >/dev/null || die "installed ${pair##*:}, but ${pair%%:*} is still missing"
     done
 }
 

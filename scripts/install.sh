@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
-# Installs Innkeeper on a machine with systemd, or removes it. Running it again upgrades: binaries and units are replaced,
-# the configuration and the data are never touched. It starts nothing; it says how.
+# Installs Innkeeper on a machine with systemd, or removes it. Running it again upgrades: binaries
+# and units are replaced, the configuration and the data are never changed. It starts nothing, but
+# prints the commands for that.
 set -euo pipefail
 umask 022
-# Beside a checkout's scripts it takes what cargo built; at the top of a release's archive, what lies beside it.
+# In a checkout, the programs are those that cargo has built; in a release's archive, those beside
+# this script.
 cd "$(dirname "$0")"
 from=bin
 [ -d deploy ] || { cd .. && from=target/release; }
@@ -90,7 +92,7 @@ if [ -n "$uninstall" ]; then
         rm -f "$units/$unit"
     done
     for program in "${removed[@]}"; do
-        # Names without blanks, for several files.
+        # Several file names without blanks.
         # shellcheck disable=SC2046
         rm -f "$lib/$program" $(manuals "$program")
     done
@@ -109,7 +111,7 @@ if [ -n "$uninstall" ]; then
     exit
 fi
 
-# What each role is made of. The summary is sent by the sweeper's program, also for standalone.
+# The programs and units of each role. The sweeper's program sends the summary, also for standalone.
 binaries=() services=() agent=
 for role in "${roles[@]:-standalone}"; do
     case $role in
@@ -125,7 +127,7 @@ for role in "${roles[@]:-standalone}"; do
     esac
 done
 
-# Look before writing anything, so that a failed run leaves what was there.
+# Check everything before writing anything, so that a failed run changes nothing.
 installed=("${binaries[@]}")
 [ -z "$agent" ] || installed+=(innkeeper-agent)
 for binary in "${installed[@]}"; do
@@ -134,13 +136,14 @@ done
 [ -f deploy/innkeeper.toml ] || die "no deploy/innkeeper.toml: neither a complete checkout nor a release's archive?"
 [ -z "$live" ] || command -v systemd-sysusers >/dev/null || die "needs systemd (or stage with --destdir)"
 
-# Replaced in one step: a process that starts in this moment finds the old file or the new one, never half of one.
+# Files are replaced in one step: a process that starts at this moment finds the old file or the new
+# one, never a part of one.
 put_program() {
     install -d "$2"
     install -m 755 "$from/$1" "$2/.$1.new"
     mv -f "$2/.$1.new" "$2/$1"
 }
-# put_unit FILE INSTALLED ACTUAL: a unit that calls its program in the directory ACTUAL.
+# put_unit FILE INSTALLED ACTUAL: installs a unit that calls its program in the directory ACTUAL.
 put_unit() {
     local unit
     unit=$(basename "$1")
@@ -161,7 +164,7 @@ if [ ${#binaries[@]} != 0 ]; then
     for binary in "${binaries[@]}"; do
         put_program "$binary" "$lib"
     done
-    # What people and crontabs call by name; gocron's users have `sweeper --summary` in theirs.
+    # Programs that people and crontabs call by name; gocron's users have `sweeper --summary` in a crontab.
     if [ "$lib" != "$bin" ]; then
         install -d "$bin"
         for program in innkeeper sweeper; do
@@ -178,9 +181,10 @@ if [ ${#binaries[@]} != 0 ]; then
         echo "Kept $etc/innkeeper.toml; every key with its default: $prefix/share/innkeeper/innkeeper.toml"
     else
         install -m 640 deploy/innkeeper.toml "$etc/innkeeper.toml"
-        # So that a command by hand, as `sweeper --summary`, finds the data of the units and not an empty directory.
+        # Commands that are run by hand, such as `sweeper --summary`, then use the data of the units and
+        # not an empty directory.
         sed -i 's|^#data_dir = .*|data_dir = "/var/lib/innkeeper"|' "$etc/innkeeper.toml"
-        # It may come to hold secrets: root writes it, Innkeeper reads it, nobody else does.
+        # It may contain secrets later: root can write it, Innkeeper can read it, nobody else can.
         [ -z "$live" ] || chown root:innkeeper "$etc/innkeeper.toml"
     fi
 fi
@@ -189,7 +193,7 @@ if [ -n "$agent" ]; then
     put_unit deploy/innkeeper-agent-probe.service /usr/local/bin "$prefix/bin"
 fi
 
-# An archive has them ready; in a checkout the programs and help2man make them.
+# An archive contains them; in a checkout, the programs and help2man make them.
 made=share
 if [ ! -d "$made" ]; then
     made=$(mktemp -d)

@@ -71,7 +71,7 @@ pub enum ApiTrouble {
         is_own: bool,
     },
     /// The server redirects to another address, and the redirect is not followed.
-    #[error("{place} sends elsewhere, to {to}; if that is right, set it as the server")]
+    #[error("{place} redirects to {to}; if that is right, set it as the server")]
     Redirected {
         /// Scheme, host and port.
         place: String,
@@ -219,9 +219,9 @@ impl Api {
         if let Some(token) = self.token.as_ref().filter(|_| with_token) {
             request = request.header(header::AUTHORIZATION, format!("Bearer {}", token.reveal()));
         }
-        let request = request
-            .body(body.to_owned())
-            .map_err(|_| ApiTrouble::Unable("the token has characters that no header takes".to_owned()))?;
+        let request = request.body(body.to_owned()).map_err(|_| {
+            ApiTrouble::Unable("the token has characters that are not allowed in a header".to_owned())
+        })?;
         let limited = self.agent.configure_request(request).timeout_global(Some(left)).build();
         let mut response = self.agent.run(limited).map_err(|error| unanswered(url, &error))?;
         let status = response.status();
@@ -313,7 +313,7 @@ fn unanswered(url: &Url, error: &ureq::Error) -> ApiTrouble {
     match error {
         ureq::Error::Timeout(_) => ApiTrouble::TimedOut { place },
         ureq::Error::BodyExceedsLimit(_) => {
-            ApiTrouble::Garbled { place, why: "its answer has no end".to_owned() }
+            ApiTrouble::Garbled { place, why: "its answer is too long or does not end".to_owned() }
         }
         ureq::Error::Protocol(_) | ureq::Error::Http(_) => {
             ApiTrouble::Garbled { place, why: "it does not speak HTTP".to_owned() }

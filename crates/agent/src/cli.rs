@@ -16,9 +16,9 @@ pub const USAGE: u8 = 125;
 
 /// Added to the error if the command of `exec` is missing.
 const MARK_IT: &str =
-    "\n\nThe job's command stands behind --, as in: innkeeper-agent exec shop/backup -- backup --all";
+    "\n\nPut the job's command after --, as in: innkeeper-agent exec shop/backup -- backup --all";
 
-/// Runs jobs and reports how they ended, and changes nothing about them.
+/// Runs jobs and reports how they ended, without changing how they behave.
 #[derive(Debug, StructOpt)]
 #[structopt(name = "innkeeper-agent", settings = &[AppSettings::SubcommandRequiredElseHelp, AppSettings::VersionlessSubcommands])]
 struct Cli {
@@ -31,7 +31,7 @@ struct Cli {
     #[structopt(long, value_name = "URL", global = true)]
     server: Option<String>,
 
-    /// Say the agent's own troubles also on standard error
+    /// Also print the agent's own problems to standard error
     #[structopt(long, short, global = true)]
     verbose: bool,
 
@@ -41,23 +41,23 @@ struct Cli {
 
 #[derive(Debug, StructOpt)]
 enum Command {
-    /// Run a job, report how it ended, and end as it did
+    /// Run a job, report how it ended, and exit with its status
     Exec(Box<exec::options::Options>),
     #[structopt(flatten)]
     People(commands::Command),
-    /// Run the probes of the configuration, and report what comes of them
+    /// Run the configured probes and report their results
     Probe(service::Options),
     /// Send the reports that wait on disk
     Flush(status::FlushOptions),
-    /// Say how the agent stands: its configuration, what waits, its latest troubles
+    /// Show the agent's configuration, its waiting reports and its latest problems
     Status,
-    /// Print a script by which a shell completes this command line
+    /// Print a completion script for a shell
     Completions {
         /// The shell
         #[structopt(possible_values = &Shell::variants(), case_insensitive = true)]
         shell: Shell,
     },
-    /// Pass on what a job left behind still writes
+    /// Pass on the output of processes that a job left behind
     #[structopt(name = drain::SUBCOMMAND, setting = AppSettings::Hidden)]
     Drain,
 }

@@ -182,7 +182,7 @@ fn read_layer(path: &Path, is_required: bool) -> Result<Option<(Table, Option<Pr
         Ok(found) => found,
         Err(error) if error.kind() == ErrorKind::NotFound && !is_required => {
             return match fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink()) {
-                true => Err(out_of_reach("is a link that leads nowhere".to_owned())),
+                true => Err(out_of_reach("is a link whose target does not exist".to_owned())),
                 false => Ok(None),
             };
         }
@@ -194,7 +194,7 @@ fn read_layer(path: &Path, is_required: bool) -> Result<Option<(Table, Option<Pr
     let user = rustix::process::geteuid().as_raw();
     if found.uid() != 0 && found.uid() != user {
         return Err(wrong(format!(
-            "belongs to another user (number {}), who could lead all reports elsewhere; it is not read",
+            "belongs to another user (number {}), who could redirect all reports; it is not read",
             found.uid()
         )));
     }
@@ -305,7 +305,7 @@ pub fn server(text: &str) -> Result<Url, String> {
         return Err(format!("has a scheme other than http and https; {example}"));
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return Err("has a name or a password in it; a token goes into token or token_file".to_owned());
+        return Err("contains a name or a password; put a token into token or token_file".to_owned());
     }
     url.set_fragment(None);
     url.set_query(None);

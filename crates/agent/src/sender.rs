@@ -320,7 +320,7 @@ pub fn be_patient(state: &StateDirectory, destination: &Destination) -> Result<(
     match NotBefore::read(state, destination) {
         None => Ok(()),
         Some(left) => {
-            Err(ApiTrouble::Unable(format!("the server asked for {} s of patience", left.as_secs() + 1)))
+            Err(ApiTrouble::Unable(format!("the server asked for no requests for {} s", left.as_secs() + 1)))
         }
     }
 }

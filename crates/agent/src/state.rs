@@ -152,7 +152,7 @@ pub fn try_lock(path: &Path) -> io::Result<Option<File>> {
             Ok(_) | Err(_) => {}
         }
     }
-    Err(io::Error::other("the lock's file is removed again and again"))
+    Err(io::Error::other("the lock file is removed again and again"))
 }
 
 #[cfg(test)]

@@ -25,10 +25,10 @@ const LINES: usize = 10;
 #[allow(missing_docs)]
 #[derive(Debug, StructOpt)]
 pub struct FlushOptions {
-    /// How long to go on trying while the server is away
+    /// How long to keep trying while the server cannot be reached
     #[structopt(long, value_name = "DURATION", default_value = "1m")]
     wait: String,
-    /// Begin after a random time of up to this, where many machines begin at once
+    /// Wait for a random time up to this first, so that many machines do not send at once
     #[structopt(long, value_name = "DURATION", default_value = "0s")]
     jitter: String,
 }

@@ -228,7 +228,7 @@ fn what_a_machine_has_is_watched_and_given_back() {
     let listed = instance.done(&["list", "--app", "host"]);
     assert!(listed.contains("host/backup") && listed.contains("0 2 * * *"), "{listed}");
     let (status, said) = discover(&["--apply"]);
-    assert_eq!((status, said.trim()), (0, "nothing is to be changed"));
+    assert_eq!((status, said.trim()), (0, "there is nothing to change"));
     assert_eq!(std::fs::read_to_string(&table).unwrap(), changed);
     let (_, shown) = discover(&["--json"]);
     let json: Value = serde_json::from_str(&shown).unwrap();

@@ -56,7 +56,7 @@ fn a_machine_of_debian() {
     let report = entry(&found, "/opt/report");
     assert_eq!(report.command, "/opt/report", "without its input");
     assert_eq!(notation(report), "cron 0 9 1 * MON Europe/Berlin");
-    assert!(report.notes.iter().any(|note| note.contains("CRON_TZ is no zone")), "{:?}", report.notes);
+    assert!(report.notes.iter().any(|note| note.contains("ignores CRON_TZ")), "{:?}", report.notes);
     let boot = entry(&found, "/opt/boot");
     assert_eq!((boot.schedule.clone(), boot.refusal.is_some()), (None, true));
     let script = entry(&found, "/etc/cron.daily/logrotate");

@@ -324,7 +324,7 @@ fn a_token_goes_to_the_server_and_to_no_other() {
     let (status, out, err) = run(&instance.url());
     assert_eq!((status, out.as_str(), err.as_str()), (Some(0), "", ""));
     assert!(other.came().requests.is_empty());
-    assert!(home.log().contains("sends elsewhere"), "{}", home.log());
+    assert!(home.log().contains("redirects to "), "{}", home.log());
 }
 
 #[test]

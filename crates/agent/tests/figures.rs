@@ -74,7 +74,7 @@ fn twenty_names_are_kept_and_the_rest_is_told() {
     let figures = end["figures"].as_object().unwrap();
     assert_eq!((figures.len(), &figures["f1"], &figures["given"]), (20, &json!(77), &json!(1)));
     assert!(figures.contains_key("f19") && !figures.contains_key("f20"));
-    let told = "innkeeper-agent: a check-in takes 20 figures; those beyond are left out, of which f20 is the first\n";
+    let told = "innkeeper-agent: a check-in can have 20 figures; the others are left out, the first of them is f20\n";
     assert!(end["output"].as_str().unwrap().starts_with(told), "{end}");
     assert_eq!(home.log().matches("takes 20 figures").count(), 1, "{}", home.log());
 }
@@ -288,11 +288,11 @@ fn a_command_without_its_mark_is_told_so() {
         &["--verbose", "exec", "a/b", "x", "--", "y"],
     ] {
         let (status, _, err) = ran(&mut home.agent(arguments));
-        assert!(status == Some(125) && err.contains("stands behind --"), "{arguments:?}: {err}");
+        assert!(status == Some(125) && err.contains("command after --"), "{arguments:?}: {err}");
     }
     for arguments in [&["exec", "a/b", "--evry", "1d", "--", "true"][..], &["checkin", "a/b", "true"]] {
         let (status, _, err) = ran(&mut home.agent(arguments));
-        assert!(status == Some(125) && !err.contains("stands behind --"), "{arguments:?}: {err}");
+        assert!(status == Some(125) && !err.contains("command after --"), "{arguments:?}: {err}");
     }
 }
 

@@ -208,10 +208,10 @@ fn what_the_server_warns_of_is_said_and_a_hint_stands_where_it_helps() {
         (status, out + &err)
     };
     let (status, text) = reserve(&["--notify", "log"]);
-    assert!(status != Some(0) && text.contains("the first time a reservation needs --every"), "{text}");
+    assert!(status != Some(0) && text.contains("a new reservation needs --every"), "{text}");
     let (status, text) = reserve(&["--every", "1d", "--notify", "oncall"]);
     assert!(
-        status != Some(0) && text.contains("no alerter \"oncall\"") && !text.contains("first time"),
+        status != Some(0) && text.contains("no alerter \"oncall\"") && !text.contains("new reservation"),
         "{text}"
     );
     let (status, text) = reserve(&["--every", "1d", "--notify", "ops@example.org"]);

@@ -111,16 +111,16 @@ fn every_problem_of_a_probe_is_told_at_once_and_where_it_stands() {
         ("kind = 5", 3, "kind: is a whole number; write a text"),
         ("kind = 'tcp'", 3, "target: the key target, or targets for several, is missing"),
         ("kind = 'tcp'\ntarget = 5", 4, "target: is a whole number; write a text"),
-        ("kind = 'tcp'\ntarget = 'a:1'\ntargets = ['b:1']", 5, "targets: stands beside target"),
+        ("kind = 'tcp'\ntarget = 'a:1'\ntargets = ['b:1']", 5, "targets: cannot be combined with target"),
         ("kind = 'tcp'\ntargets = []", 4, "targets: is empty"),
-        ("kind = 'tcp'\ntargets = ['a:1',\n'a:1']", 5, "targets: \"a:1\" comes twice"),
+        ("kind = 'tcp'\ntargets = ['a:1',\n'a:1']", 5, "targets: \"a:1\" occurs twice"),
         (
             "kind = 'tcp'\ntargets = ['a:1', 'b:1']\ncomponent = 'x'",
             5,
             "component: would give all targets one reservation",
         ),
-        ("kind = 'tcp'\ntarget = 'a:1'\ncron = '* * * * *'", 5, "cron: stands beside every"),
-        ("kind = 'tcp'\ntarget = 'a:1'\ntz = 'UTC'", 5, "tz: goes with cron or calendar"),
+        ("kind = 'tcp'\ntarget = 'a:1'\ncron = '* * * * *'", 5, "cron: cannot be combined with every"),
+        ("kind = 'tcp'\ntarget = 'a:1'\ntz = 'UTC'", 5, "tz: is only valid with cron or calendar"),
         ("kind = 'tcp'\ntarget = 'a:1'\ntimeout = '2h'", 5, "timeout: a run may take 2h"),
         ("kind = 'tcp'\ntarget = 'a:1'\ntimeout = '0s'", 5, "timeout: \"0s\" is out of bounds"),
         (
@@ -146,14 +146,18 @@ fn every_problem_of_a_probe_is_told_at_once_and_where_it_stands() {
             "warnings: \"maybe\" is not known; allowed: fail, pass",
         ),
         ("kind = 'tcp'\ntarget = 'a:1'\nmethod = 'GET'", 5, "method: unknown key; allowed: "),
-        ("kind = 'http'\ntarget = 'a.example'", 4, "target: is no address of the web"),
+        ("kind = 'http'\ntarget = 'a.example'", 4, "target: is not a web address"),
         ("kind = 'http'\ntarget = 'http://a/'\nstatus = [700]", 5, "status: \"700\" is no status"),
         (
             "kind = 'http'\ntarget = 'http://a/'\nheaders = { 'X Y' = 'hunter2' }",
             5,
             "headers: \"X Y\" is no name",
         ),
-        ("kind = 'http'\ntarget = 'http://a/'\npassword = 'hunter2'", 5, "password: goes with username"),
+        (
+            "kind = 'http'\ntarget = 'http://a/'\npassword = 'hunter2'",
+            5,
+            "password: is only valid together with username",
+        ),
         (
             "kind = 'http'\ntarget = 'http://a/'\npassword_file = '/none'\nusername = 'u'",
             5,
@@ -162,7 +166,7 @@ fn every_problem_of_a_probe_is_told_at_once_and_where_it_stands() {
         (
             "kind = 'http'\ntarget = 'http://a/'\nproxy = 'socks5://p:1'",
             5,
-            "proxy: is of the scheme \"socks5\"",
+            "proxy: has the scheme \"socks5\"",
         ),
         (
             "kind = 'http'\ntarget = 'http://a/'\njson = { status = 'UP' }",
@@ -180,13 +184,9 @@ fn every_problem_of_a_probe_is_told_at_once_and_where_it_stands() {
             5,
             "starttls: \"ldap\" is not known; allowed: smtp, imap",
         ),
-        (
-            "kind = 'dns'\ntarget = 'a'\nrecord = 'ANY'",
-            5,
-            "record: \"ANY\" is no type of records that can be asked for",
-        ),
+        ("kind = 'dns'\ntarget = 'a'\nrecord = 'ANY'", 5, "record: \"ANY\" is not a supported record type"),
         ("kind = 'command'\ncommand = []", 4, "command: is missing; write command = "),
-        ("kind = 'command'\ncommand = ['a']\nshell = 'b'", 5, "shell: stands beside command"),
+        ("kind = 'command'\ncommand = ['a']\nshell = 'b'", 5, "shell: cannot be combined with command"),
         ("kind = 'disk'\ntarget = 'var'", 4, "target: \"var\" is no absolute path"),
         (
             "kind = 'disk'\ntarget = '/'\nmin_free = 'much'",
@@ -333,7 +333,7 @@ fn two_probes_never_share_a_reservation() {
     let text = "[probe.a]\nkind = 'icmp'\ntarget = 'x'\nevery = '1m'\ncomponent = 'same'\n[probe.b]\nkind = 'icmp'\ntarget = 'y'\nevery = '1m'\ncomponent = 'same'\n";
     let (probes, _) = read(text);
     assert_eq!((probes.probes.len(), probes.broken.len()), (1, 1));
-    assert!(probes.broken[0].problems[0].what.contains("is that of probe a already"));
+    assert!(probes.broken[0].problems[0].what.contains("belongs to probe a already"));
 }
 
 #[test]

@@ -15,7 +15,7 @@ fn probe(home: &Home, instance: &Instance, probes: &str) -> (Option<i32>, String
     let (status, _, err) =
         ran(&mut home.agent(&["--config", config.to_str().unwrap(), "probe", "--once", "minute"]));
     // The instance knows every reservation.
-    let of_itself = |line: &&str| !line.contains(" was there before: ");
+    let of_itself = |line: &&str| !line.contains(" existed before: ");
     (status, err.split_inclusive('\n').filter(of_itself).collect())
 }
 
@@ -56,7 +56,7 @@ fn of_many_the_expected_ones_are_kept() {
     assert_eq!((figures.len(), &figures["f39"]), (20, &json!(39)));
     assert!(figures.contains_key("time_ms") && figures.contains_key("f17") && !figures.contains_key("f18"));
     let output = report["output"].as_str().unwrap();
-    assert!(output.contains("21 of its figures are left out: a check-in takes 20."), "{output}");
+    assert!(output.contains("21 of its figures are left out: a check-in can have 20."), "{output}");
 }
 
 #[test]
@@ -93,7 +93,10 @@ fn every_kind_takes_expect_figures() {
     assert_eq!(of("tcp", "target = \"127.0.0.1:1\"\nexpect_figures = \"time_ms < 9, connect_ms < 8\""), "");
     assert_eq!(instance.came().terms.last().unwrap()["expect"], json!(["time_ms < 9", "connect_ms < 8"]));
     let err = of("command", &format!("{command}\nexpect = [\"users > 1\"]"));
-    assert!(err.contains("probe.command.expect: is expect_figures of this kind; give one of them"), "{err}");
+    assert!(
+        err.contains("probe.command.expect: means expect_figures for this kind; give one of them"),
+        "{err}"
+    );
 }
 
 #[test]

@@ -283,7 +283,7 @@ fn redirects_are_followed_so_far_and_no_further() {
     assert_said(&at("/", "redirects = 0\nstatus = [301]"), ProbeStatus::Ok, "status 301");
     assert_said(&at("/", "status = [301]"), ProbeStatus::Ok, "status 301");
     assert_said(&at("/loop", ""), ProbeStatus::Critical, "it redirects more often than redirects = 5 allows");
-    assert_said(&at("/mail", ""), ProbeStatus::Critical, "which is not of the web");
+    assert_said(&at("/mail", ""), ProbeStatus::Critical, "which is not a web address");
     // A form that was taken leads to a page; one that has moved is sent again.
     assert_said(&at("/see", "method = 'POST'\nbody = 'x'"), ProbeStatus::Ok, "200");
     assert!(end.heard().last().unwrap().starts_with("GET /end"));
@@ -455,7 +455,7 @@ fn over_tls_the_certificate_counts_too_at_each_hop() {
     assert_said(
         &check_at(&target, time("2026-08-20")),
         ProbeStatus::Warning,
-        "localhost: its certificate ends in 12 days, 2026-09-01 00:00 UTC; status 200",
+        "localhost: its certificate expires in 12 days, at 2026-09-01 00:00 UTC; status 200",
     );
     assert_said(
         &check_at(&format!("{target}expiry = false"), time("2026-08-20")),
@@ -486,7 +486,7 @@ fn over_tls_the_certificate_counts_too_at_each_hop() {
     assert_said(
         &check_at(&first, time("2026-08-20")),
         ProbeStatus::Warning,
-        "localhost: its certificate ends in 12 days",
+        "localhost: its certificate expires in 12 days",
     );
     // And through a proxy.
     let proxy = tunnel(port);

@@ -54,7 +54,7 @@ fn the_exit_status_alone_says_how_it_stands() {
         }
     }
     for (end, says) in [
-        ("exit 4", "exit status 4, which is none of 0 to 3: half"),
+        ("exit 4", "exit status 4, which is not in 0 to 3: half"),
         ("exit 255", "exit status 255"),
         ("exit 126", "exit status 126: it cannot be executed: half"),
         ("exit 127", "exit status 127: it, or a program that it needs, was not found: half"),
@@ -102,7 +102,7 @@ fn what_it_says_when_it_says_nothing() {
     assert_said(&plugin("echo 'no such | file' >&2; exit 2", ""), ProbeStatus::Critical, "no such ¦ file");
     assert_said(&plugin("echo warned >&2; echo fine", ""), ProbeStatus::Ok, "fine");
     assert!(!plugin("echo warned >&2; echo fine", "").text().contains("warned"), "only stdout counts");
-    assert_said(&plugin("exit 1", ""), ProbeStatus::Warning, "it says nothing");
+    assert_said(&plugin("exit 1", ""), ProbeStatus::Warning, "it has no output");
     assert_said(&plugin("printf '\\n\\n  late\\n'", ""), ProbeStatus::Ok, "late");
 }
 
@@ -285,7 +285,7 @@ fn processes_by_name_and_by_pid_file() {
     drop(one);
     assert_said(&by_file(), ProbeStatus::Critical, &format!("there is no process {gone}"));
     fs::write(&pid_file, "none\n").unwrap();
-    assert_said(&by_file(), ProbeStatus::Critical, "holds no number of a process");
+    assert_said(&by_file(), ProbeStatus::Critical, "does not contain a process id");
     // One that is dead and that nobody has waited for does not run.
     let mut dead = Command::new("/bin/true").spawn().unwrap();
     fs::write(&pid_file, dead.id().to_string()).unwrap();
@@ -321,7 +321,7 @@ fn units_as_systemctl_shows_them_and_where_there_is_no_systemd() {
     assert_said(
         &unit(offline),
         ProbeStatus::Unknown,
-        "systemctl cannot say how nginx.service is: System has not been booted",
+        "systemctl cannot show the state of nginx.service: System has not been booted",
     );
     assert_said(&unit("sleep 60"), ProbeStatus::Unknown, "systemctl: timed out after 500ms");
     let none = check("kind = 'systemd-unit'\ntarget = 'a.timer'\nsystemctl = '/no/systemctl'");

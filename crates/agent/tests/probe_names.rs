@@ -136,7 +136,7 @@ fn what_is_lost_is_asked_again_and_what_is_forged_is_not_believed() {
     assert_said(&ask(&server, "late.example", ""), ProbeStatus::Critical, "does not exist (NXDOMAIN)");
     assert_eq!(server.asked.load(Ordering::SeqCst), 2);
     assert_said(&ask(&server, "forged.example", ""), ProbeStatus::Critical, "does not exist (NXDOMAIN)");
-    assert_said(&ask(&server, "junk.example", ""), ProbeStatus::Critical, "what is no DNS message");
+    assert_said(&ask(&server, "junk.example", ""), ProbeStatus::Critical, "that is not a DNS message");
     assert_said(&ask(&server, "short.example", "timeout = '300ms'"), ProbeStatus::Critical, "timed out");
 }
 

@@ -125,7 +125,11 @@ fn mail_servers_that_hang_or_drip_or_are_none() {
     let flood = Server::start(|mut stream| while stream.write_all(b"220-more and more\r\n").is_ok() {});
     assert_said(&target("smtp", "127.0.0.1", flood.port(), ""), ProbeStatus::Critical, "does not end");
     let line = Server::start(|mut stream| while stream.write_all(&[b'x'; 1000]).is_ok() {});
-    assert_said(&target("smtp", "127.0.0.1", line.port(), ""), ProbeStatus::Critical, "line is too long");
+    assert_said(
+        &target("smtp", "127.0.0.1", line.port(), ""),
+        ProbeStatus::Critical,
+        "sends a line that is too long",
+    );
     let ssh = Server::start(|mut stream| {
         let _ = stream.write_all(b"SSH-2.0-x\r\n");
     });
@@ -165,7 +169,7 @@ fn a_real_postgres_with_and_without_tls() {
         "kind = 'tls'\ntarget = '127.0.0.1:{port}'\nstarttls = 'postgres'\nca_file = '{}'",
         ca.display()
     ));
-    assert_said(&tls, ProbeStatus::Ok, "holds until");
+    assert_said(&tls, ProbeStatus::Ok, "is valid until");
     {
         let _still = cluster.stand_still();
         assert_said(&postgres("timeout = '400ms'"), ProbeStatus::Critical, "timed out after 400ms");
@@ -194,11 +198,11 @@ fn refusing(code: &'static str) -> Server {
 #[test]
 fn what_postgres_answers_to_a_startup() {
     for (code, status, says) in [
-        ("57P03", ProbeStatus::Critical, "it takes no connections: the reason (57P03)"),
-        ("53300", ProbeStatus::Critical, "it takes no connections: the reason (53300)"),
-        ("28000", ProbeStatus::Ok, "it answers, and refuses: the reason (28000)"),
-        ("28P01", ProbeStatus::Ok, "it answers, and refuses"),
-        ("3D000", ProbeStatus::Ok, "it answers, and refuses"),
+        ("57P03", ProbeStatus::Critical, "it accepts no connections: the reason (57P03)"),
+        ("53300", ProbeStatus::Critical, "it accepts no connections: the reason (53300)"),
+        ("28000", ProbeStatus::Ok, "it answers, and rejects the login: the reason (28000)"),
+        ("28P01", ProbeStatus::Ok, "it answers, and rejects the login"),
+        ("3D000", ProbeStatus::Ok, "it answers, and rejects the login"),
         ("XX000", ProbeStatus::Critical, "it answers with an error: the reason (XX000)"),
     ] {
         let server = refusing(code);

@@ -85,19 +85,23 @@ fn a_good_chain_and_the_days_that_are_left() {
     let server = chain.serve();
     let trust = format!("ca_file = '{}'", chain.ca_file().display());
     let outcome = look(&server, &trust, "2026-07-01");
-    assert_said(&outcome, ProbeStatus::Ok, "holds until 2026-09-01 00:00 UTC");
+    assert_said(&outcome, ProbeStatus::Ok, "is valid until 2026-09-01 00:00 UTC");
     assert_eq!(outcome.figures["days_left"].value, 62.0);
     for phase in [Phase::Dns, Phase::Connect, Phase::Tls] {
         assert!(outcome.phases.get(phase).is_some(), "{outcome:?}");
     }
     assert!(outcome.details.contains("Test Intermediate") && outcome.figures.contains_key("tls_ms"));
     // Its lifetime is 92 days: a third of it is more than three weeks.
-    assert_said(&look(&server, &trust, "2026-08-10"), ProbeStatus::Ok, "holds until");
-    assert_said(&look(&server, &trust, "2026-08-12"), ProbeStatus::Warning, "ends in 20 days, 2026-09-01");
+    assert_said(&look(&server, &trust, "2026-08-10"), ProbeStatus::Ok, "is valid until");
+    assert_said(
+        &look(&server, &trust, "2026-08-12"),
+        ProbeStatus::Warning,
+        "expires in 20 days, at 2026-09-01",
+    );
     let strict = format!("{trust}\nmin_left = '30d'");
-    assert_said(&look(&server, &strict, "2026-08-12"), ProbeStatus::Critical, "ends in 20 days");
+    assert_said(&look(&server, &strict, "2026-08-12"), ProbeStatus::Critical, "expires in 20 days");
     let lax = format!("{trust}\nwarn_left = '12h'");
-    assert_said(&look(&server, &lax, "2026-08-31"), ProbeStatus::Ok, "holds until");
+    assert_said(&look(&server, &lax, "2026-08-31"), ProbeStatus::Ok, "is valid until");
 }
 
 #[test]
@@ -106,8 +110,8 @@ fn certificates_of_six_days_are_not_always_red() {
     let chain = Chain::with(&Wanted::default(), &leaf);
     let server = chain.serve();
     let trust = format!("ca_file = '{}'", chain.ca_file().display());
-    assert_said(&look(&server, &trust, "2026-07-02"), ProbeStatus::Ok, "holds until");
-    assert_said(&look(&server, &trust, "2026-07-06"), ProbeStatus::Warning, "ends in 1 day");
+    assert_said(&look(&server, &trust, "2026-07-02"), ProbeStatus::Ok, "is valid until");
+    assert_said(&look(&server, &trust, "2026-07-06"), ProbeStatus::Warning, "expires in 1 day");
 }
 
 #[test]
@@ -126,7 +130,7 @@ fn an_expired_certificate_is_looked_at_whether_it_is_to_be_verified_or_not() {
         assert_said(
             &look(&server, more, "2026-05-30"),
             ProbeStatus::Critical,
-            "not valid yet, from 2026-06-01",
+            "not valid yet, but only from 2026-06-01",
         );
     }
     assert!(!look(&server, &trust, "2026-09-03").summary.contains("not trusted"), "expiry is another fact");
@@ -139,22 +143,22 @@ fn a_chain_that_is_not_trusted_is_a_failure_only_where_it_is_to_be_verified() {
     assert_said(
         &look(&server, "", "2026-07-01"),
         ProbeStatus::Critical,
-        "not trusted here: no known authority is behind \"Test Intermediate\"",
+        "not trusted here: its issuer \"Test Intermediate\" leads to no known authority",
     );
     let outcome = look(&server, "verify = false", "2026-07-01");
     assert_said(
         &outcome,
         ProbeStatus::Ok,
-        "holds until 2026-09-01 00:00 UTC; not verified: its certificate is not trusted here",
+        "is valid until 2026-09-01 00:00 UTC; not verified: its certificate is not trusted here",
     );
-    assert_said(&look(&server, "verify = false", "2026-08-12"), ProbeStatus::Warning, "ends in 20 days");
+    assert_said(&look(&server, "verify = false", "2026-08-12"), ProbeStatus::Warning, "expires in 20 days");
     // The server forgets to send what is between.
     let forgetful = serve(chain.leaf.server(&[]));
     let trust = format!("ca_file = '{}'", chain.ca_file().display());
     assert_said(
         &look(&forgetful, &trust, "2026-07-01"),
         ProbeStatus::Critical,
-        "issued by \"Test Intermediate\", which the server does not send along",
+        "issued by \"Test Intermediate\", which the server does not send and",
     );
 }
 
@@ -172,7 +176,7 @@ fn self_signed_certificates() {
         assert_said(&look(&server, "verify = false", "2026-07-01"), ProbeStatus::Ok, "not verified: ");
         let file = write(directory.path(), "own.pem", &own.pem);
         let trust = format!("ca_file = '{}'", file.display());
-        assert_said(&look(&server, &trust, "2026-07-01"), ProbeStatus::Ok, "holds until 2027-01-01");
+        assert_said(&look(&server, &trust, "2026-07-01"), ProbeStatus::Ok, "is valid until 2027-01-01");
         assert_said(&look(&server, &trust, "2027-01-02"), ProbeStatus::Critical, "has expired");
     }
 }
@@ -197,8 +201,8 @@ fn another_name_and_asking_for_another_name() {
         eventually("the server has noted the name", || asked.lock().unwrap().len() > before);
         outcome
     };
-    assert_said(&target("good.example", ""), ProbeStatus::Ok, "holds until");
-    assert_said(&target("good.example.", ""), ProbeStatus::Ok, "holds until");
+    assert_said(&target("good.example", ""), ProbeStatus::Ok, "is valid until");
+    assert_said(&target("good.example.", ""), ProbeStatus::Ok, "is valid until");
     assert_said(
         &target("bad.example", ""),
         ProbeStatus::Critical,
@@ -209,8 +213,8 @@ fn another_name_and_asking_for_another_name() {
         ProbeStatus::Ok,
         "not verified: its certificate is not for bad.example",
     );
-    assert_said(&target("bad.example", "server_name = 'good.example'"), ProbeStatus::Ok, "holds until");
-    assert_said(&target("127.0.0.1", ""), ProbeStatus::Ok, "holds until");
+    assert_said(&target("bad.example", "server_name = 'good.example'"), ProbeStatus::Ok, "is valid until");
+    assert_said(&target("127.0.0.1", ""), ProbeStatus::Ok, "is valid until");
     let names: Vec<Option<String>> = asked.lock().unwrap().clone();
     let some = |name: &str| Some(name.to_owned());
     assert_eq!(
@@ -239,7 +243,11 @@ fn an_intermediate_that_has_expired_counts_and_one_of_another_chain_does_not() {
             "\"Test Intermediate\" has expired 30 days ago",
         );
         let near = look(&server, more, "2026-05-20");
-        assert_said(&near, ProbeStatus::Warning, "its certificate of \"Test Intermediate\" ends in 12 days");
+        assert_said(
+            &near,
+            ProbeStatus::Warning,
+            "its certificate of \"Test Intermediate\" expires in 12 days",
+        );
         assert_eq!((near.figures["days_left"].value, near.figures["leaf_days_left"].value), (12.0, 591.0));
     }
     // The same key with a certificate that holds: the path over it is the one that counts. So did many
@@ -248,7 +256,7 @@ fn an_intermediate_that_has_expired_counts_and_one_of_another_chain_does_not() {
         Wanted { subject: "Test Intermediate", is_authority: true, until: "2029-01-01", ..Wanted::default() };
     let renewed = renewed.signed_with(chain.between.key_again(), &chain.root);
     let both = serve(chain.leaf.server(&[&chain.between, &renewed]));
-    assert_said(&look(&both, &trust, "2026-07-01"), ProbeStatus::Ok, "holds until 2028-01-01");
+    assert_said(&look(&both, &trust, "2026-07-01"), ProbeStatus::Ok, "is valid until 2028-01-01");
     // An old root that is sent along hurts nobody.
     let old_root = Wanted {
         subject: "Old Root",
@@ -260,7 +268,7 @@ fn an_intermediate_that_has_expired_counts_and_one_of_another_chain_does_not() {
     .self_signed();
     let with_root = serve(chain.leaf.server(&[&renewed, &old_root]));
     for more in [&*trust, "verify = false"] {
-        assert_said(&look(&with_root, more, "2026-07-01"), ProbeStatus::Ok, "holds until 2028-01-01");
+        assert_said(&look(&with_root, more, "2026-07-01"), ProbeStatus::Ok, "is valid until 2028-01-01");
     }
 }
 
@@ -282,14 +290,14 @@ fn somebody_who_shows_the_certificate_of_another_is_not_trusted_and_told_nothing
         assert_said(
             &look(&server, &trust, "2026-07-01"),
             ProbeStatus::Critical,
-            "the server does not prove that the certificate is its own",
+            "the server does not prove that it owns the certificate",
         );
         assert_said(&look(&server, "verify = false", "2026-07-01"), ProbeStatus::Ok, "not verified: ");
         let port = server.port();
         let http =
             format!("kind = 'http'\ntarget = 'https://localhost:{port}/'\nfamily = '4'\nbearer = 'secret'\n");
         let outcome = check_at(&format!("{http}{trust}"), time("2026-07-01"));
-        assert_said(&outcome, ProbeStatus::Critical, "does not prove that the certificate is its own");
+        assert_said(&outcome, ProbeStatus::Critical, "does not prove that it owns the certificate");
         eventually("the other has seen each end", || heard.lock().unwrap().len() == 3);
         assert_eq!(heard.lock().unwrap().concat(), b"", "no byte of the request");
     }
@@ -321,7 +329,7 @@ fn nothing_is_asked_of_the_server() {
         let end = stream.read_to_end(&mut bytes).map_err(|error| error.kind());
         *told.lock().unwrap() = Some((bytes, end));
     });
-    assert_said(&look(&server, "verify = false", "2026-07-01"), ProbeStatus::Ok, "holds until");
+    assert_said(&look(&server, "verify = false", "2026-07-01"), ProbeStatus::Ok, "is valid until");
     eventually("the server has heard the end", || heard.lock().unwrap().is_some());
     assert_eq!(heard.lock().unwrap().clone(), Some((Vec::new(), Ok(0))), "a goodbye, and no byte before it");
 }
@@ -368,7 +376,7 @@ fn starttls_of_mail_and_files() {
     ] {
         let server = talking(config(), greeting, script);
         let trust = format!("starttls = '{word}'\nca_file = '{}'", chain.ca_file().display());
-        assert_said(&look(&server, &trust, "2026-07-01"), ProbeStatus::Ok, "holds until");
+        assert_said(&look(&server, &trust, "2026-07-01"), ProbeStatus::Ok, "is valid until");
         assert_said(&look(&server, &trust, "2026-09-03"), ProbeStatus::Critical, "has expired");
     }
     let none: &[(&str, &str)] = &[("EHLO ", "250 mx.example\r\n")];
@@ -407,7 +415,7 @@ fn starttls_of_postgres() {
         }
     });
     let trust = format!("starttls = 'postgres'\nca_file = '{}'", chain.ca_file().display());
-    assert_said(&look(&server, &trust, "2026-07-01"), ProbeStatus::Ok, "holds until");
+    assert_said(&look(&server, &trust, "2026-07-01"), ProbeStatus::Ok, "is valid until");
     let plain = Server::start(|mut stream| {
         let _ = stream.read(&mut [0; 8]);
         let _ = stream.write_all(b"N");
@@ -455,7 +463,7 @@ fn a_client_certificate_is_shown_where_one_is_given() {
         certificate.display(),
         other.display()
     );
-    assert!(probe_support::problems(&wrong)[0].contains("client_key_file: does not go with the certificate"));
+    assert!(probe_support::problems(&wrong)[0].contains("client_key_file: does not match the certificate"));
     let half = format!("{target}client_cert_file = '{}'", certificate.display());
     assert!(probe_support::problems(&half)[0].contains("client_key_file: is missing"));
 }
@@ -471,8 +479,8 @@ fn certificates_of_servers_that_want_one_of_the_client() {
         chain.leaf.server_of_tls_12_for_clients_of(&clients, &[&chain.between]),
     ] {
         let server = serve(config);
-        assert_said(&look(&server, &trust, "2026-07-01"), ProbeStatus::Ok, "holds until 2026-09-01");
-        assert_said(&look(&server, &trust, "2026-08-12"), ProbeStatus::Warning, "ends in 20 days");
+        assert_said(&look(&server, &trust, "2026-07-01"), ProbeStatus::Ok, "is valid until 2026-09-01");
+        assert_said(&look(&server, &trust, "2026-08-12"), ProbeStatus::Warning, "expires in 20 days");
         assert_said(&look(&server, "", "2026-07-01"), ProbeStatus::Critical, "not trusted here");
     }
 }
@@ -488,7 +496,7 @@ fn servers_that_hang_drip_or_are_something_else() {
     assert_said(
         &look(&silent, "tls_timeout = '200ms'", "2026-07-01"),
         ProbeStatus::Critical,
-        "timed out after 200ms while agreeing on TLS",
+        "timed out after 200ms while negotiating TLS",
     );
     // A record of TLS that never ends: each byte comes in time.
     let dripping = Server::start(|mut stream| {

@@ -236,7 +236,7 @@ fn a_run_that_overlaps_is_left_out_and_told() {
     let touch = marker.to_str().unwrap();
     let (status, out, err) = ran(&mut home.exec(&instance.url(), &[&job, "--lock", "--", "touch", touch]));
     assert_eq!((status, out.as_str(), err.as_str()), (Some(75), "", ""));
-    assert!(instance.only("log")["output"].as_str().unwrap().contains("another one is not over"));
+    assert!(instance.only("log")["output"].as_str().unwrap().contains("another one is still active"));
     let (status, ..) =
         ran(&mut home.exec(&instance.url(), &[&job, "--lock", "--lock-fail", "--", "touch", touch]));
     assert_eq!((status, &instance.only("fail")["exit_status"]), (Some(75), &75.into()));

@@ -136,7 +136,7 @@ fn targets_are_watched_and_taken_back() {
     assert!(notes.contains("agent.toml:") && notes.contains("tpc"), "{notes}");
     assert_eq!(instance.shown("first").unwrap()["schedule"], "every 1 second");
     let log = instance.log();
-    assert!(log.contains("net/second was there before") && !log.contains("net/first was there"), "{log}");
+    assert!(log.contains("net/second existed before") && !log.contains("net/first existed"), "{log}");
 
     let gone = port(&first);
     drop(first);
@@ -176,7 +176,7 @@ fn what_is_found_while_the_server_is_away_is_told_later() {
     let address = instance.server.address().to_string();
     instance.server.kill();
     let from = SystemClock.now().timestamp_millis();
-    instance.eventually("the log says so", || instance.log().contains("is kept until it can be told"));
+    instance.eventually("the log says so", || instance.log().contains("are kept until they can be sent"));
     std::thread::sleep(Duration::from_secs(3));
     let to = SystemClock.now().timestamp_millis();
     let config = format!("[ingest]\nlisten = \"{address}\"\nworkers = 1\n");
@@ -196,7 +196,7 @@ fn a_configuration_that_cannot_be_read_ends_no_watch() {
     let whole = std::fs::read(instance.home.path().join("agent.toml")).unwrap();
     std::fs::write(instance.home.path().join("agent.toml"), "[probe.port\nkind =").unwrap();
     agent.signal("-HUP");
-    instance.eventually("the log says so", || instance.log().contains("all goes on as it was"));
+    instance.eventually("the log says so", || instance.log().contains("so the old one stays in use"));
     let checkins = || instance.shown("port").map_or(0, |one| one["checkins"].as_i64().unwrap());
     let before = checkins();
     instance.eventually("it goes on", || checkins() > before + 1);
@@ -261,7 +261,7 @@ fn who_may_only_check_in_is_told_so_and_made_no_owner() {
     let log = std::fs::File::create(instance.home.path().join("log")).unwrap();
     let agent = Agent(command.stdout(Stdio::null()).stderr(log).spawn().unwrap());
     instance.eventually("the log says so", || {
-        instance.log().contains("the reservation net/port is not as it is to be")
+        instance.log().contains("the reservation net/port could not be made or changed")
     });
     // It waits, and does not try all the time.
     let ticks = || stat(agent.0.id()).unwrap().cpu_ticks;

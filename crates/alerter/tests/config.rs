@@ -115,9 +115,12 @@ fn values_that_cannot_be_used_name_the_alerter_and_the_key() {
         ("kind = 'pagerduty'".to_owned(), "routing_key: is missing; give routing_key or routing_key_file"),
         (
             "kind = 'slack'\nurl = 'https://x'\nurl_file = '/x'".to_owned(),
-            "url_file: stands beside url; give one of the two",
+            "url_file: cannot be combined with url; give one of the two",
         ),
-        (format!("{webhook}\nsecret = 'x'\nsecret_file = '/x'"), "secret_file: stands beside secret"),
+        (
+            format!("{webhook}\nsecret = 'x'\nsecret_file = '/x'"),
+            "secret_file: cannot be combined with secret",
+        ),
         (format!("{webhook}\nsecret = ' '"), "secret: is empty"),
         (
             format!("{webhook}\nsecret_file = '/no/such/file'"),

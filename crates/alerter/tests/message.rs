@@ -137,7 +137,8 @@ fn a_checkout_a_site_and_the_operator_are_told_what_they_need() {
     lost.alert.as_mut().unwrap().details.undelivered = vec!["notify: nobody is called opps".to_owned()];
     let said = text(&lost);
     assert!(
-        said.trim_end().ends_with("does not reach everyone it is for:\n- notify: nobody is called opps"),
+        said.trim_end()
+            .ends_with("because it does not reach all its recipients:\n- notify: nobody is called opps"),
         "{said}"
     );
 
@@ -152,7 +153,7 @@ fn what_was_reported_late_is_told_as_the_recovery_that_it_is() {
     let said = text(&with_own(answered("backup"), "Well done."));
     let expected = format!(
         "Well done.\n\nshop/backup was well: {ending}, which was reported late, on Fri 20 Nov at 03:05 (Europe/Berlin).\n\
-         Its alert is closed, and counts as no downtime.\n"
+         Its alert is closed and does not count as downtime.\n"
     );
     assert!(said.starts_with(&expected), "{said}");
 }

@@ -127,7 +127,7 @@ impl Authenticator {
         let is_safe = request.method().is_safe();
         if (permission.changes() || (forms && !is_safe)) && self.is_from_another_site(request) {
             return Err(ApiError::Forbidden(
-                "this was sent by the page of another site, or public_url is not the address that browsers use"
+                "this request came from the page of another site, or public_url is not the address that browsers use"
                     .to_owned(),
             ));
         }
@@ -138,7 +138,7 @@ impl Authenticator {
         {
             self.0.strangers.note(request, &name, &source, permission);
             return Err(ApiError::Forbidden(format!(
-                "this was reached by the name {name:?}, which Innkeeper does not know as its own. Any site can have a name lead \
+                "this request came by the name {name:?}, which Innkeeper does not know as its own. Any site can have a name lead \
                  here, and who comes in may do everything. Where the name is right, set public_url to the address that \
                  people use, or add the name to allowed_hosts (INNKEEPER_ALLOWED_HOSTS); or call by the IP address"
             )));
@@ -197,7 +197,7 @@ impl Authenticator {
                     !matches!(permission, Permission::ManageAll | Permission::Administer),
                 )
                 .await?
-                .ok_or_else(|| ApiError::Unauthorized("this token is not known, or has ended".to_owned()))?;
+                .ok_or_else(|| ApiError::Unauthorized("this token is not known or has expired".to_owned()))?;
             if !token.confirmed {
                 return Err(ApiError::Unauthorized(unconfirmed("this token")));
             }
@@ -279,7 +279,7 @@ impl Authenticator {
         // One of the headers may come from the caller; the proxy should have removed it.
         if values.next().is_some() {
             let problem = format!(
-                "{0} came more than once, so nobody knows who calls; have the proxy remove the {0} of those who call it before it sets \
+                "{0} came more than once, so the caller is not known; have the proxy remove the {0} of those who call it before it sets \
                  its own",
                 sign_on.header
             );
@@ -288,7 +288,7 @@ impl Authenticator {
         let name = std::str::from_utf8(value.as_bytes()).unwrap_or_default();
         if name.contains(',') {
             let problem = format!(
-                "{0} has a comma, as a list has, so nobody knows who calls; have the proxy remove the {0} of those who call it, and \
+                "{0} has a comma, as a list has, so the caller is not known; have the proxy remove the {0} of those who call it, and \
                  where names here have commas, send one without, as a mail address",
                 sign_on.header
             );
@@ -436,8 +436,8 @@ fn suffices(caller: &Caller, permission: Permission) -> Result<(), ApiError> {
 /// Why users and tokens made while the instance was open do not work.
 pub fn unconfirmed(what: &str) -> String {
     format!(
-        "{what} was made, or changed, by nobody knows whom while everybody could (auth = \"open\"); it works once an \
-         admin has confirmed it in the settings"
+        "{what} was made or changed by an unknown person while everybody could do that (auth = \"open\"); it works after \
+         an admin has confirmed it in the settings"
     )
 }
 

@@ -21,15 +21,13 @@ pub enum ApiError {
     #[error("{0}")]
     Forbidden(String),
     /// 403: the user has to set up a second factor first.
-    #[error(
-        "you have to set up a second factor before anything else; open /account/second-factor in the browser"
-    )]
+    #[error("you must set up a second factor first; open /account/second-factor in the browser")]
     NeedsSecondFactor,
     /// 404.
     #[error("{0}")]
     NotFound(String),
     /// 405, with all methods of the path.
-    #[error("this path takes {allow}")]
+    #[error("this path accepts only {allow}")]
     MethodNotAllowed {
         /// The `Allow` header.
         allow: String,
@@ -57,7 +55,7 @@ pub enum ApiError {
     },
     /// 429 with `Retry-After`, for codes of a second factor.
     #[error(
-        "too many wrong codes or passkeys were shown; try again in {retry_after_s} s, or in a browser in which you have \
+        "too many codes or passkeys were wrong; try again in {retry_after_s} s, or in a browser in which you have \
          logged in before; or an admin removes the second factor, or `innkeeper invite NAME --reset-second-factor` does \
          on the machine"
     )]

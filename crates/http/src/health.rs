@@ -92,7 +92,7 @@ impl Health {
         let (reason, detail) = match actix_web::rt::time::timeout(PATIENCE, asking).await {
             Ok(Ok(Ok(answer))) => {
                 if self.said.swap(false, Ordering::SeqCst) {
-                    log::info!("asked how it is, the database answers again");
+                    log::info!("at a health check: the database answers again");
                 }
                 return Ok(answer);
             }
@@ -105,7 +105,7 @@ impl Health {
         };
         // Logged once: a load balancer asks every few seconds.
         if !self.said.swap(true, Ordering::SeqCst) {
-            log::warn!("asked how it is, the database said: {detail}");
+            log::warn!("at a health check: the database reported: {detail}");
         }
         Err(reason)
     }

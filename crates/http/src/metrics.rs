@@ -120,7 +120,7 @@ async fn metrics(observed: Data<Observed>, request: HttpRequest) -> Result<HttpR
     if !apps.is_empty() {
         match web::block(move || observed.figures(&apps)).await.map_err(ApiError::internal)? {
             Ok(figures) => text.push_str(&metrics::of_figures(&figures).map_err(ApiError::internal)?),
-            Err(error) => log::debug!("figures for metrics: {error}"),
+            Err(error) => log::debug!("figures for metrics cannot be read: {error}"),
         }
     }
     Ok(HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(text))

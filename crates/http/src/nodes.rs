@@ -1,4 +1,4 @@
-//! `GET /nodes` and `GET /is-coordinator`: the processes of this installation, and which of them does what only one may do.
+//! `GET /nodes` and `GET /is-coordinator`: the processes of this installation, and which of them is the coordinator.
 
 use std::fmt;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ const IS_COORDINATOR: Description = Description::get(
     "/is-coordinator",
     Permission::Nothing,
     WATCHING,
-    "Ask whether this process does what only one may do",
+    "Ask whether this process is the coordinator",
 )
 .answers("200", "`true` or `false`");
 pub(super) const ROUTES: [Description; 2] = [NODES, IS_COORDINATOR];

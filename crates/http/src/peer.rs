@@ -51,7 +51,7 @@ impl Peer {
             Ok(Err(error)) => {
                 // Anybody may ask, as often as they like.
                 static FAILURES: Seldom = Seldom::new();
-                FAILURES.warn(format_args!("asked by a peer how it is: {error}"));
+                FAILURES.warn(format_args!("a peer asked for this node's condition: {error}"));
                 PeerHealth::JobsProblem
             }
             Err(_) => PeerHealth::JobsProblem,

@@ -149,7 +149,7 @@ fn a_wrong_method_is_told_those_of_every_role() {
         let (status, head, body) = server.ask(request);
         assert_eq!(status, 405, "{request}: {head}");
         assert!(head.contains(allow), "{request}: {head}");
-        assert!(message(&body).contains("this path takes"), "{body}");
+        assert!(message(&body).contains("this path accepts only"), "{body}");
         let (status, head, body) =
             server.ask(&request.replacen(request.split(' ').next().unwrap(), "OPTIONS", 1));
         assert_eq!((status, body.as_str()), (204, ""), "{head}");

@@ -101,7 +101,7 @@ fn probe(mut writer: CheckInWriter, progress: &Progress, clock: &dyn Clock, shut
             match writer.probe(clock.now()) {
                 Ok(()) => attempt.succeeded(),
                 Err(error) => {
-                    log::debug!("a check-in could not be written: {error}");
+                    log::debug!("a check-in cannot be written: {error}");
                     attempt.failed(&error);
                 }
             }
@@ -194,7 +194,7 @@ impl BatchWriter {
                 batch = batch.answer(fast_path.recorded);
             }
             Attempt::Locked(error) | Attempt::Refused(error) => {
-                log::debug!("a batch goes the general way: {error}")
+                log::debug!("a batch is passed on to the general writer: {error}")
             }
             Attempt::GivenUp => return,
         }
@@ -304,7 +304,7 @@ impl BatchWriter {
                     if let Some(window) = self.refused.note(arrival, &error, proved)
                         && let Err(error) = self.writer.note_refusal(arrival, window)
                     {
-                        self.refusals.error(format_args!("nor can it be noted that it is refused: {error}"));
+                        self.refusals.error(format_args!("nor can it be stored that it is refused: {error}"));
                     }
                     self.metrics.checkins.with_label_values(&["refused"]).inc();
                     asker.tell(Err(Unwritable));

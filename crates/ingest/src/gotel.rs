@@ -76,8 +76,9 @@ async fn reservation(app_state: Data<AppState>, caller: Caller, Body(body): Body
             Err(error) => {
                 // The reservation is made as requested, even if its dead ends cannot be determined.
                 static UNKNOWN: Seldom = Seldom::new();
-                UNKNOWN
-                    .warn(format_args!("where the messages of a new reservation lead is not known: {error}"));
+                UNKNOWN.warn(format_args!(
+                    "it is not known whether the messages of a new reservation reach somebody: {error}"
+                ));
                 Vec::new()
             }
         };

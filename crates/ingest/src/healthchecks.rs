@@ -124,7 +124,7 @@ async fn ping(
         Err(Refusal::NotFound) => plain(StatusCode::NOT_FOUND, "not found"),
         Err(Refusal::Broken) => plain(
             StatusCode::BAD_REQUEST,
-            "the body broke off, so that its job may not have ended; what came of it is kept, and it is no success",
+            "the body is incomplete, so its job may not have ended; the part that arrived is kept, and the check-in is no success",
         ),
         Err(Refusal::Other(error)) => error.error_response(),
     };

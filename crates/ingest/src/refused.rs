@@ -174,7 +174,7 @@ mod tests {
         }
         let OperatorMessage { subject, text, .. } = told.try_recv().unwrap();
         assert_eq!(subject, "Check-ins of shop/failing cannot be written");
-        assert!(text.contains("said that the job failed"), "{text}");
+        assert!(text.contains("reported a failure of the job"), "{text}");
         assert_eq!(refuse(&mut refused, "failing", CheckInKind::Success, 2), window(2, 2));
 
         let before = Some(Instant::now());
@@ -191,7 +191,7 @@ mod tests {
         );
         assert!(refused.is_known(&arrival.target));
         let text = told.try_recv().unwrap().text;
-        assert!(!text.contains("said that the job failed"), "{text}");
+        assert!(!text.contains("reported a failure of the job"), "{text}");
     }
 
     #[test]

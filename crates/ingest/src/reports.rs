@@ -263,7 +263,7 @@ impl Reader {
         match (ago, at) {
             (None, None) => Ok(self.now),
             (Some(ago), None) => Ok(self.now - TimeDelta::milliseconds(ago)),
-            (Some(_), Some(_)) => Err(Invalid::new("at", "stands beside ago_ms; give one of them")),
+            (Some(_), Some(_)) => Err(Invalid::new("at", "cannot be combined with ago_ms; give one of them")),
             (None, Some(text)) => {
                 let at = DateTime::parse_from_rfc3339(text).map_err(|error| {
                     Invalid::new(

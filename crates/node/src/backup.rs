@@ -58,11 +58,11 @@ fn unless_stopped<T: Send + 'static>(
             Ok(Err(error)) if !shutdown.is_requested() => return Err(error.into()),
             // A complete copy cannot be abandoned: it still gets its name.
             Ok(Err(_)) | Err(RecvTimeoutError::Timeout) if shutdown.is_requested() && copying.abandon() => {
-                bail!("stopped before the copy was whole; nothing is left of it");
+                bail!("stopped before the copy was complete; it was removed");
             }
             Ok(Err(error)) => return Err(error.into()),
             Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => bail!("it ended without a word"),
+            Err(RecvTimeoutError::Disconnected) => bail!("it ended without a result"),
         }
     }
 }
@@ -91,15 +91,15 @@ pub fn restore(config: &Config, from: &Path, shutdown: &Shutdown) -> anyhow::Res
         None => text.push_str(".\n"),
     }
     if let Some(kept) = &restored.kept {
-        text.push_str(&format!("What was there is kept in {}.\n", kept.display()));
+        text.push_str(&format!("The database before is kept in {}.\n", kept.display()));
     }
     if restored.waiting > 0 {
         text.push_str(&format!(
-            "{} waited to be sent then, and will go out.\n",
+            "{} waited to be sent at that time, and will be sent now.\n",
             count(restored.waiting, "message")
         ));
     }
-    text.push_str("Users, passwords and tokens are those of then; everybody has to log in anew.\n");
+    text.push_str("Users, passwords and tokens are those of that time; everybody has to log in again.\n");
     Ok(text)
 }
 

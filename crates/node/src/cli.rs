@@ -34,12 +34,12 @@ pub struct Options {
     #[structopt(long, value_name = "FILE", parse(from_os_str), global = true)]
     pub config: Option<PathBuf>,
 
-    /// Where everything is kept: sqlite://FILE or postgres://HOST/NAME. Everyone on this machine can read a
-    /// command line: a password belongs into INNKEEPER_DATABASE_URL or database.url_file
+    /// The database: sqlite://FILE or postgres://HOST/NAME. Everyone on this machine can read a command
+    /// line, so put a password into INNKEEPER_DATABASE_URL or database.url_file
     #[structopt(long, value_name = "URL", global = true)]
     pub database_url: Option<String>,
 
-    /// Directory of the SQLite file; made where it is missing [default: innkeeper-data]
+    /// Directory of the SQLite file; created if missing [default: innkeeper-data]
     #[structopt(long, value_name = "DIR", global = true)]
     pub data_dir: Option<String>,
 }
@@ -57,60 +57,60 @@ pub struct Listen {
 #[allow(missing_docs)]
 #[derive(Debug, Clone, StructOpt)]
 pub enum Command {
-    /// Bring the database up to date, and end (every start does it too)
+    /// Bring the database up to date, and exit (every start does this, too)
     Migrate,
-    /// Check the configuration and every file it names, print it without secrets, and end
+    /// Check the configuration and every file it names, print it without secrets, and exit
     CheckConfig {
-        /// Name every reservation whose messages would not reach everyone, not the first fifty
+        /// Name every reservation whose messages would not reach everyone, not only the first fifty
         #[structopt(long)]
         all: bool,
     },
-    /// Copy the SQLite database into a new file while Innkeeper runs, and end
+    /// Copy the SQLite database into a new file while Innkeeper runs, and exit
     Backup {
         /// The file to make
         #[structopt(parse(from_os_str))]
         file: PathBuf,
     },
-    /// Put a backup in the place of the SQLite database, and end; Innkeeper must be stopped
+    /// Replace the SQLite database with a backup, and exit; Innkeeper must be stopped
     Restore {
         /// A file that `backup` made
         #[structopt(parse(from_os_str))]
         file: PathBuf,
     },
-    /// Print a link by which a user chooses a password, and end; the user is made where there is none
+    /// Print a link with which a user chooses a password, and exit; a missing user is created
     Invite {
         /// The user's name
         name: String,
-        /// viewer, editor or admin; of a user that exists, the role changes
+        /// viewer, editor or admin; changes the role of an existing user
         #[structopt(long)]
         role: Option<String>,
         /// Remove the second factor of a user who has lost it, and end their sessions
         #[structopt(long)]
         reset_second_factor: bool,
     },
-    /// Remove a user, and end their tokens
+    /// Remove a user and their tokens
     RemoveUser {
         /// The user's name
         name: String,
-        /// The user whose the tokens are from now on: an editor or admin
+        /// The user who gets the tokens instead: an editor or admin
         #[structopt(long, value_name = "NAME")]
         hand_tokens_to: Option<String>,
     },
-    /// Make a token, by which programs show who they are, print it, and end
+    /// Make a token, with which programs identify themselves, print it, and exit
     Token {
-        /// What it is called
+        /// The name of the token
         name: String,
-        /// What it may do: checkin, read, manage; may be repeated [default: all of them]
+        /// What the token permits: checkin, read, manage; may be repeated [default: all of them]
         #[structopt(long = "scope", value_name = "SCOPE", number_of_values = 1)]
         scopes: Vec<String>,
-        /// An app that it is for; may be repeated [default: every app]
+        /// An app for which the token is valid; may be repeated [default: every app]
         #[structopt(long = "app", value_name = "APP", number_of_values = 1)]
         apps: Vec<String>,
-        /// How long it can be used, as in 90d [default: for ever]
+        /// How long the token is valid, as in 90d [default: for ever]
         #[structopt(long, value_name = "TIME")]
         expires_in: Option<String>,
     },
-    /// Print a script by which a shell completes this command line, and end
+    /// Print a completion script for a shell, and exit
     Completions {
         /// The shell
         #[structopt(possible_values = &clap::Shell::variants(), case_insensitive = true)]

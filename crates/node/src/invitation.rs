@@ -31,7 +31,7 @@ pub fn first_admin(store: &Store, config: &Config, now: Time) -> Option<String> 
         return None;
     }
     if let Err(error) = store.doubt_the_open_past() {
-        log::error!("who was let in by nobody knows whom is not known: {error}");
+        log::error!("it is not known which users, tokens and shares come from unknown people: {error}");
     }
     if config.web.sign_on_header.is_some() {
         return None;
@@ -90,10 +90,10 @@ pub fn tell_unconfirmed(store: &Store, config: &Config) {
     match store.unconfirmed() {
         Ok(unconfirmed) if unconfirmed == Unconfirmed::default() => {}
         Ok(Unconfirmed { users, tokens, shares }) => log::warn!(
-            "{users} users, {tokens} tokens and {shares} pages and badges for outside were made or changed while \
+            "{users} users, {tokens} tokens and {shares} shared pages and badges were made or changed while \
              everybody could (auth = \"open\"); they do not work until an admin confirms them in the settings"
         ),
-        Err(error) => log::error!("what has yet to be confirmed is not known: {error}"),
+        Err(error) => log::error!("it is not known what an admin has yet to confirm: {error}"),
     }
 }
 
@@ -102,10 +102,10 @@ fn tell_left_behind(store: &Store) {
     match store.tokens_left_behind() {
         Ok(0) => {}
         Ok(left) => log::warn!(
-            "{left} tokens are nobody's: whoever made them was removed, or is a viewer by now. They go on, since jobs may use \
-             them; look through them in the settings"
+            "{left} tokens have no owner: the user who made them was removed, or is a viewer now. They still work, because jobs \
+             may use them; review them in the settings"
         ),
-        Err(error) => log::error!("whether tokens were left behind is not known: {error}"),
+        Err(error) => log::error!("it is not known whether tokens have no owner: {error}"),
     }
 }
 
@@ -129,7 +129,7 @@ pub fn invite(
         Some((user, _)) => {
             anyhow::ensure!(
                 user.confirmed || role.is_some(),
-                "{name} is {} by the word of nobody knows whom (auth was \"open\"): say which role they have, with --role",
+                "{name} got the role {} from an unknown person (auth was \"open\"): give the role that the user should have with --role",
                 user.role.as_str()
             );
             if let Some(role) = role.filter(|role| *role != user.role) {

@@ -99,8 +99,8 @@ impl PathPrefix {
         let is_own = OWN.iter().any(|own| self.inside(own) == Some("/"));
         is_own.then(|| {
             format!(
-                "public_url: its path {base} is an address of Innkeeper's own too, so that a request for {base} may mean either; choose a \
-                 path that is none, such as /innkeeper"
+                "public_url: its path {base} is also one of Innkeeper's own paths, so a request for {base} would be ambiguous; choose \
+                 another path, such as /innkeeper"
             )
         })
     }
@@ -154,7 +154,7 @@ mod tests {
         for url in ["https://example.org/cron", "https://example.org/status/", "https://example.org/s%74atus"]
         {
             let problem = PathPrefix::at(url).twin().unwrap();
-            assert!(problem.contains("choose a path that is none, such as /innkeeper"), "{problem}");
+            assert!(problem.contains("choose another path, such as /innkeeper"), "{problem}");
         }
         for url in
             ["https://example.org", "https://example.org/monitor", "https://example.org/innkeeper/cron"]

@@ -177,7 +177,7 @@ fn is_ignored(signal: i32) -> bool {
 fn end_at_the_bound() {
     thread::sleep(STOP_WITHIN);
     log::error!(
-        "the stop has taken {} s, so something hangs: ending without it. What was being sent goes out again under the same key",
+        "the stop has taken {} s, so something hangs: ending without it. Messages that were being sent are sent again under the same key",
         STOP_WITHIN.as_secs()
     );
     logging::flush(LAST_WORDS);

@@ -143,7 +143,7 @@ pub(crate) fn speaks_otherwise(store: &Store) -> Option<String> {
             )
         }),
         Err(error) => {
-            log::debug!("which language the database speaks: {error}");
+            log::debug!("the language of the database's messages is not known: {error}");
             None
         }
     }

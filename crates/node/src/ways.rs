@@ -112,7 +112,7 @@ impl KnownWays {
         if self.is_old()
             && let Err(error) = self.refresh(store)
         {
-            log::debug!("the sweepers' alerters: {error}");
+            log::debug!("the sweepers' alerters cannot be read: {error}");
         }
         self.get()
     }
@@ -125,7 +125,7 @@ impl KnownWays {
             return found;
         }
         if let Err(error) = self.refresh(store) {
-            log::debug!("the sweepers' alerters: {error}");
+            log::debug!("the sweepers' alerters cannot be read: {error}");
         }
         self.get().of_terms(spec).dead_ends
     }

@@ -70,7 +70,7 @@ impl Section<'_> {
         });
         let in_file = self.parsed(key_file, None, |path| Ok::<_, String>(Some(Place::File(path.to_owned()))));
         if here.is_some() && in_file.is_some() {
-            let what = format!("stands beside {key}; give one of the two");
+            let what = format!("cannot be combined with {key}; give one of the two");
             self.refuse(key_file, self.origin(key_file), what);
         }
         let of = |key, place| SecretSource { key, origin: self.origin(key), place };

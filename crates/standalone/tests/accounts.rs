@@ -305,7 +305,7 @@ fn what_was_made_in_an_open_instance_does_not_work_until_an_admin_confirms_it() 
          VALUES ('badge', 'badge', 'app', 'shop', 'Shop', 1, FALSE)",
     );
     let server = instance(&older, "tokens");
-    server.wait_for_log("1 users, 1 tokens and 1 pages and badges for outside were made or changed");
+    server.wait_for_log("1 users, 1 tokens and 1 shared pages and badges were made or changed");
     let badge = || Client::default().send("GET", &server.url("/badge/badge.svg"), &[], b"").unwrap().status;
     assert_eq!(badge(), 404);
     server.wait_for_log("/setup/");
@@ -314,7 +314,7 @@ fn what_was_made_in_an_open_instance_does_not_work_until_an_admin_confirms_it() 
     let answer = log_in();
     assert_eq!(answer.status, 403, "{answer:?}");
     assert!(
-        answer.body.contains("once an admin has confirmed it") && answer.header("set-cookie").is_none(),
+        answer.body.contains("after an admin has confirmed it") && answer.header("set-cookie").is_none(),
         "{answer:?}"
     );
     let shown = [("authorization", "Bearer ik_test")];

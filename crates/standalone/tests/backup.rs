@@ -237,7 +237,10 @@ fn nothing_is_left_of_a_copy_that_is_stopped() {
             let said = String::from_utf8_lossy(&done.stderr);
             assert!(done.status.code().is_some_and(|code| code > 0), "{command} {signals:?}: {said}");
             if signals.len() == 1 {
-                assert!(said.contains("stopped before the copy was whole"), "{command} {signals:?}: {said}");
+                assert!(
+                    said.contains("stopped before the copy was complete"),
+                    "{command} {signals:?}: {said}"
+                );
             }
             assert_eq!(files().collect::<Vec<_>>(), Vec::<PathBuf>::new(), "{command} {signals:?}: {said}");
         }

@@ -189,7 +189,7 @@ fn after_a_crash(work: impl FnOnce(&Server)) {
     let database = TestDatabase::sqlite();
     let start = || Server::start("innkeeper", CONFIG, &["--database-url", database.url()]);
     let mut crashed = start();
-    crashed.wait_for_log("this node does what only one may do");
+    crashed.wait_for_log("this node is the coordinator now");
     crashed.kill();
     database.age_asleep(Duration::from_secs(3600));
     let long = "a-name-that-is-as-long-as-a-name-may-be-".repeat(3);

@@ -167,7 +167,7 @@ fn what_is_right_from_now_on_is_accepted_by_the_api_and_the_page() {
     );
     let shown = page();
     for part in [
-        "This is right from now on",
+        "Accept these figures",
         "class=\"sparkline\"",
         "the last 6 values, from 30 to 100; 1 of them from failures or unexpected successes",
     ] {
@@ -179,7 +179,7 @@ fn what_is_right_from_now_on_is_accepted_by_the_api_and_the_page() {
     reason(&inn, &job, false);
     assert!(
         page().contains("its figures were accepted as right from now on")
-            || !page().contains("This is right from now on")
+            || !page().contains("Accept these figures")
     );
     let refused = accept();
     assert_eq!(refused.status, 409, "{refused:?}");

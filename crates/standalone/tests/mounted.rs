@@ -307,7 +307,7 @@ fn a_base_that_may_mean_two_things_is_named() {
     // The last that is registered.
     server.wait_for_log("route GET /readyz needs ");
     let log = server.log();
-    assert!(log.contains("public_url: its path /cron is an address of Innkeeper's own too"), "{log}");
+    assert!(log.contains("public_url: its path /cron is also one of Innkeeper's own paths"), "{log}");
     let routes =
         log.lines().filter_map(|line| line.split_once("route ")?.1.split(" needs ").next()?.split_once(' '));
     let own: BTreeSet<&str> =
@@ -319,7 +319,7 @@ fn a_base_that_may_mean_two_things_is_named() {
         let said = process::command("innkeeper", directory.path()).arg("check-config").output().unwrap();
         assert!(said.status.success(), "{said:?}");
         let said = String::from_utf8(said.stdout).unwrap();
-        said.contains(&format!("Warning: public_url: its path {base} is an address of Innkeeper's own too"))
+        said.contains(&format!("Warning: public_url: its path {base} is also one of Innkeeper's own paths"))
     };
     for base in own {
         assert!(warned(base), "{base}");

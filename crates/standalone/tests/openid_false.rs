@@ -37,9 +37,9 @@ fn a_false_token_lets_nobody_in() {
         (json!({ "claims": { "nonce": null } }), "Invalid nonce"),
         (json!({ "claims": { "at_hash": "AAAAAAAAAAAAAAAAAAAAAA" } }), "at_hash"),
         (json!({ "claims": { "sub": null } }), "cannot be read"),
-        (json!({ "claims": { "sub": "" } }), "of nobody (sub)"),
-        (json!({ "claims": { "sub": "a\nrole: admin" } }), "of nobody (sub)"),
-        (json!({ "claims": { "sub": "x".repeat(256) } }), "of nobody (sub)"),
+        (json!({ "claims": { "sub": "" } }), "names no user (sub)"),
+        (json!({ "claims": { "sub": "a\nrole: admin" } }), "names no user (sub)"),
+        (json!({ "claims": { "sub": "x".repeat(256) } }), "names no user (sub)"),
         (json!({ "tokens": { "id_token": null } }), "no ID token"),
         (json!({ "tokens": { "id_token": "a.b.c" } }), "cannot be read"),
         (json!({ "token": "odd" }), "cannot be read"),
@@ -49,7 +49,7 @@ fn a_false_token_lets_nobody_in() {
         ),
         (
             json!({ "claims": { "groups": null, "at_hash": null }, "tokens": { "access_token": "a\nb" } }),
-            "access token is none",
+            "access token is invalid",
         ),
         (json!({ "iss": "https://another.example.org" }), "(iss)"),
         (json!({ "iss": providers.real }), "(iss)"),
@@ -137,7 +137,7 @@ fn a_provider_that_is_away_or_mad_leaves_the_passwords() {
         (json!({ "token": "away" }), ""),
         (json!({ "token": "huge" }), "more than 1048576 bytes"),
         (json!({ "claims": { "groups": null }, "userinfo": "away" }), "500"),
-        (json!({ "description": { "token_endpoint": null } }), "not whole"),
+        (json!({ "description": { "token_endpoint": null } }), "is incomplete"),
     ] {
         let instance = false_instance(&providers, "");
         let answer = try_with(&providers, &instance, &knobs);

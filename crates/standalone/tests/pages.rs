@@ -77,7 +77,7 @@ fn an_empty_inn_says_what_to_do_first() {
     for (path, said) in [
         ("/alerts", "Nothing is down."),
         ("/deliveries", "Nothing waits"),
-        ("/badguests", "Nobody has misbehaved."),
+        ("/badguests", "No reservation has had an alert."),
         ("/nodes", "alive"),
     ] {
         assert!(inn.page(path).contains(said), "{path}");
@@ -218,7 +218,7 @@ fn many_are_paged_and_found_the_worst_first() {
     assert!(inn.page("/status?state=down").contains("<option selected>down</option>"));
     assert_eq!(inn.page("/status?owner=ada").matches("shop/job-").count(), 5);
     assert_eq!(inn.page("/status?q=JOB-11").matches("shop/job-").count(), 10);
-    assert!(inn.page("/status?q=nothing").contains("No reservation fits"));
+    assert!(inn.page("/status?q=nothing").contains("No reservation matches"));
     assert!(inn.page("/deliveries").contains("gone"), "the message that nobody takes waits");
 }
 
@@ -314,7 +314,7 @@ fn what_happened_is_paged_through() {
         "{second}"
     );
     assert!(!second.contains("rel=\"next\""));
-    assert!(inn.page(&format!("/status/{id}?checkin=1&alert=1")).contains("Nothing before that is kept"));
+    assert!(inn.page(&format!("/status/{id}?checkin=1&alert=1")).contains("Nothing older is kept"));
 }
 
 #[test]

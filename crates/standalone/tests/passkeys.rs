@@ -160,7 +160,8 @@ mod with_passkeys {
             assert!(log.iter().any(|line| line == entry), "{entry}: {log:#?}");
         }
         assert!(
-            log.iter().any(|line| line.contains("refuse passkey") && line.contains("nothing was asked for"))
+            log.iter()
+                .any(|line| line.contains("refuse passkey") && line.contains("there was no such request"))
         );
     }
 
@@ -190,7 +191,7 @@ mod with_passkeys {
         let to_editor = to_add_beside(&instance, &editor, &mut phone);
         let to_admin = to_add_beside(&instance, &admin, &mut key);
         for (caller, asked, problem) in
-            [(&editor, to_editor, "The passkey is refused"), (&admin, to_admin, "somebody’s already")]
+            [(&editor, to_editor, "The passkey is refused"), (&admin, to_admin, "belongs to a user already")]
         {
             let answer = finish_adding(&instance, caller, &phone.make(&asked));
             assert!(answer.status == 400 && answer.body.contains(problem), "{answer:?}");
@@ -258,7 +259,8 @@ mod with_passkeys {
         assert_eq!(finish_login(&instance, &other, &copied).status, 401);
         let log = audit_log(&instance);
         let refused: Vec<_> = log.iter().filter(|line| line.contains("refuse passkey")).collect();
-        let copy = "user admin | refuse passkey | user admin | \"Phone\" has signed that often before: there may be a copy of it";
+        let copy = "user admin | refuse passkey | user admin | the signature counter of \"Phone\" has not increased, so there may be a \
+                    copy of it";
         assert_eq!(refused, [copy; 3]);
         assert!(log.iter().any(|line| line.contains("the right password, and a wrong passkey")), "{log:#?}");
     }

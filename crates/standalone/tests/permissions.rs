@@ -477,7 +477,7 @@ fn a_request_that_another_site_had_sent_changes_nothing() {
     for path in ["/logout", "/new", "/settings/tokens"] {
         let answer = instance.send(&admin, "POST", path, true, "csrf=wrong&name=x");
         assert_eq!(answer.status, 403, "{path}: {answer:?}");
-        assert!(answer.body.contains("has grown old"), "{path}");
+        assert!(answer.body.contains("is too old"), "{path}");
     }
     // Where everybody may do everything, a page of another site still may not.
     let open = Server::start("innkeeper", "[ingest]\nlisten = \"127.0.0.1:0\"\n", &[]);

@@ -56,7 +56,7 @@ fn is_ok_and_closed(answer: &str) -> bool {
 fn is_refused_and_closed(answer: &str) -> bool {
     answer.starts_with("HTTP/1.1 400 ")
         && answer.to_ascii_lowercase().contains("\r\nconnection: close\r\n")
-        && answer.contains("the body broke off")
+        && answer.contains("the body is incomplete")
 }
 
 fn a_client_that_closes_its_side_half_way_is_answered(shape: Shape) {

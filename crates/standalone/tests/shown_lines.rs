@@ -142,7 +142,7 @@ fn the_greeting_can_be_pasted_also_where_a_token_is_asked_for() {
             &["--listen", "127.0.0.1:0", "--database-url", database.url()],
         );
         again.wait_for_log("Its data is in");
-        again.wait_for_log("this node does what only one may do");
+        again.wait_for_log("this node is the coordinator now");
         assert_eq!(calls(&again.log()), Vec::<String>::new(), "{auth}");
         // The way in is told until somebody has come by it.
         if auth == "tokens" {

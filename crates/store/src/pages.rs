@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel::sql_query;
 use diesel::sql_types::{BigInt, Nullable, Text};
@@ -46,9 +47,9 @@ pub struct PastAlert {
     /// The reason as a sentence.
     pub sentence: String,
     /// When it opened.
-    pub opened_at: Time,
+    pub opened_at: DateTime<Utc>,
     /// When it closed; null while it is open.
-    pub closed_at: Option<Time>,
+    pub closed_at: Option<DateTime<Utc>>,
     /// Why it closed, if not by a new success: `schedule changed: not overdue by it`, `checked out`, or a late report
     /// which showed that the job had been well: `it had run at 02:00 on Wed 25 Nov (Europe/Berlin)`.
     pub ending: Option<String>,
@@ -95,11 +96,11 @@ pub struct SentDelivery {
     /// The problem of the last attempt.
     pub problem: Option<String>,
     /// When it was put into the outbox.
-    pub created_at: Time,
+    pub created_at: DateTime<Utc>,
     /// When the next attempt is due, while it waits.
-    pub next_at: Time,
+    pub next_at: DateTime<Utc>,
     /// When it was delivered or given up.
-    pub finished_at: Option<Time>,
+    pub finished_at: Option<DateTime<Utc>>,
 }
 
 /// A reservation with many alerts.

@@ -187,7 +187,7 @@ mod tests {
         let OperatorMessage { subject, text, .. } = said(12, 12);
         assert!(subject.starts_with("12 messages are given up"), "{subject}");
         assert!(
-            text.contains("the open alerts of 12 reservations") && text.contains("shop/job-9 and 2 more."),
+            text.contains("The open alerts of 12 reservations") && text.contains("shop/job-9 and 2 more."),
             "{text}"
         );
         // Only the first batch is known when the message is composed.

@@ -178,7 +178,7 @@ mod tests {
         assert_eq!(begun.subject, "Messages through mail do not get through");
         assert_eq!(
             begun.text,
-            "Messages through mail do not reach those whom they are for.\nand to 2 more\nYou hear of this once, and again when messages get \
+            "Messages through mail do not reach their recipients.\nand to 2 more\nYou are told of this once, and again when messages get \
              through or after a day. The page Deliveries shows them, and can try them again."
         );
         let ended =

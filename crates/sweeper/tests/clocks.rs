@@ -262,7 +262,7 @@ fn a_start_behind_judges_nothing_until_the_clock_is_set(
     instance.live_until("it is believed", &["healthy"], || {
         instance.last_step(by, "released") || instance.last_step(by, "followed")
     });
-    wait_until("that is told", || instance.told("is believed again") == 1);
+    wait_until("that is told", || instance.told("is trusted again") == 1);
     instance.the_silent_is_told_about_and_the_healthy_is_not();
     assert_eq!(instance.told("is behind what was recorded"), 1, "once, however many nodes there are");
 }
@@ -338,7 +338,7 @@ fn a_way_back_that_does_not_get_on_is_told_and_no_sweep_counts_as_made_meanwhile
     });
     assert_eq!(instance.alerts("silent"), 0, "nothing is judged");
     instance.database.execute("DROP TRIGGER refuse");
-    instance.live_until("that is told", &["healthy"], || instance.told("is moved back again") == 1);
+    instance.live_until("that is told", &["healthy"], || instance.told("are moved back again") == 1);
     instance.the_silent_is_told_about_and_the_healthy_is_not();
     instance.live(14, &["healthy"]);
     assert_eq!(instance.told("There is no"), 0, "{:?}", instance.subjects());

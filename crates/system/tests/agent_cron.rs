@@ -1,5 +1,5 @@
-//! The agent beside Debian's real cron with real crontabs: what a line does and what cron mails is the same with the agent before it and
-//! without, its runs are told, and all is given back.
+//! Tests the agent with Debian's real cron and real crontabs: with the agent in front, a line does the same and cron
+//! mails the same as without it, its runs are reported, and all changes can be undone.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 
@@ -9,7 +9,7 @@ use innkeeper_system::machine::{AGENT, Machine, USER};
 use innkeeper_system::standalone::{Standalone, wait_for};
 use serde_json::json;
 
-/// A user's table: every minute, which is ten seconds here.
+/// A user's table. The jobs run every minute, which lasts ten seconds here.
 const TABLE: &str = "# ada's jobs, with\ttabs and  blanks
 MAILTO=ops@example.org
 * * * * *	/usr/local/bin/backup --all
@@ -22,19 +22,19 @@ MAILTO=ops@example.org
 * * * * * /usr/local/bin/innkeeper-agent exec web1/loud --every 1d --quiet-unless-fail -- /usr/local/bin/noisy 4
 * * * * * env -i /usr/local/bin/innkeeper-agent exec web1/bare --every 1d -- /usr/local/bin/noisy 5
 ";
-/// A package's, or a person's.
+/// A file of `/etc/cron.d`, from a package or a person.
 const SHOPS: &str = "SHELL=/bin/bash
 MAILTO=\"\"
 * * * * * ada\t[[ -d /etc ]] && /usr/local/bin/rotate >>/var/log/rotated
 ";
-/// The machine's.
+/// The machine's table.
 const SYSTEM: &str = "SHELL=/bin/sh
 PATH=/usr/local/bin:/usr/bin:/bin
 MAILTO=\"\"
 * * * * *\troot  report >>/var/log/reported # as root
 ";
 const ROOTS: &str = "@reboot env -u HOME -u PATH /usr/local/bin/innkeeper-agent probe\n";
-/// Takes a mail as sendmail does.
+/// A stand-in for sendmail, which stores the mail.
 const SENDMAIL: &str = "to=$(mktemp /var/mails/new.XXXXXX); cat >\"$to\"; mv \"$to\" \"$to.mail\"\n";
 
 /// A machine with these tables, and an Innkeeper that its agent knows.
@@ -64,13 +64,14 @@ fn begin() -> (Machine, Standalone) {
     (machine, inn)
 }
 
-/// Starts cron, for which a minute takes ten seconds; what it starts lives by the true clock. It ends with the machine.
+/// Starts cron with a clock on which a minute takes ten seconds. The jobs have the true clock. Cron ends with the
+/// machine.
 fn start_cron(machine: &Machine) -> Child {
     let mut cron = machine.command("faketime", &["-f", "+0 x6", "/usr/sbin/cron", "-f", "-L", "15"]);
     cron.env("NO_FAKE_STAT", "1").stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }
 
-/// What cron has mailed: subjects, and all but the subject.
+/// The mails of cron: each subject, and the mail without its subject.
 fn mails(machine: &Machine) -> Vec<(String, String)> {
     let all = std::fs::read_dir(machine.path("var/mails")).unwrap().flatten().map(|file| file.path());
     let whole = all.filter(|path| path.extension().is_some_and(|ending| ending == "mail"));
@@ -83,7 +84,7 @@ fn mails(machine: &Machine) -> Vec<(String, String)> {
     whole.map(mail).collect()
 }
 
-/// The mail of a command, as soon as there is one: whether its subject says that it failed, and all but the subject.
+/// Waits for the mail of a command: whether its subject says that it failed, and the mail without its subject.
 fn mail_of(machine: &Machine, command: &str) -> (bool, String) {
     wait_for(&format!("a mail of {command}"), || {
         let (subject, rest) = mails(machine).into_iter().find(|(subject, _)| {
@@ -94,7 +95,7 @@ fn mail_of(machine: &Machine, command: &str) -> (bool, String) {
     })
 }
 
-/// Files that the next runs make, once they end so.
+/// Waits for the files that the next runs create.
 fn next<const N: usize>(machine: &Machine, files: [(&str, &str); N]) -> [String; N] {
     for (path, _) in files {
         let _ = std::fs::remove_file(machine.path(path));
@@ -103,7 +104,7 @@ fn next<const N: usize>(machine: &Machine, files: [(&str, &str); N]) -> [String;
     files.map(|(path, end)| wait_for(path, || whole(path, end)))
 }
 
-/// What jobs find around them, what they are given, and who they are.
+/// The environment, the input and the user of the jobs.
 fn surroundings(machine: &Machine) -> [String; 3] {
     next(
         machine,
@@ -126,7 +127,7 @@ fn cron_runs_what_it_ran_and_each_run_is_told() {
     let mailed = mailing.map(|(_, command)| mail_of(&machine, command));
     assert!(mailed[1].0 && mailed[1].1.ends_with("\n\nno room: two words /home/ada\n"), "{mailed:?}");
 
-    // What stands in a table by hand, with and without the environment that cron gives.
+    // Lines with the agent that were written by hand, with and without the environment that cron provides.
     let by_hand = |name: &str| mail_of(&machine, &format!("{AGENT} exec web1/{name}"));
     let (is_failed, loud) = by_hand("loud");
     assert!(is_failed && loud.ends_with("\n\nnoise\n"), "{loud}");
@@ -175,7 +176,7 @@ fn cron_runs_what_it_ran_and_each_run_is_told() {
     ];
     assert_eq!(inn.names(), names.map(|name| format!("web1/{name}")));
 
-    // With the agent before them, they find, get and mail what they did.
+    // With the agent in front of them, the jobs have the same environment and input, and cause the same mails.
     assert_eq!(surroundings(&machine), around);
     let wrapped = mailing.map(|(name, _)| mail_of(&machine, &format!("{AGENT} exec web1/{name} -- ")));
     assert_eq!(wrapped, mailed);
@@ -184,7 +185,7 @@ fn cron_runs_what_it_ran_and_each_run_is_told() {
     let rotated = machine.read("var/log/rotated");
     assert!(rotated.lines().count() > 1 && rotated.lines().all(|line| line == "rotated"), "{rotated}");
 
-    // Given back, byte for byte; cron runs the jobs alone again.
+    // The changes are undone byte for byte, and cron runs the jobs without the agent again.
     machine.run(AGENT, &["discover", "--undo"]);
     let tables = [machine.run("crontab", &["-u", USER, "-l"]), machine.read("etc/cron.d/shop")];
     assert_eq!(tables, [TABLE, SHOPS]);

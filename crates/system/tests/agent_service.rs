@@ -1,4 +1,5 @@
-//! The agent's own service, by the unit that is delivered, under a booted systemd: shut in as it is, its probes see what they are to see.
+//! Tests the agent's own service with the delivered unit under a booted systemd: despite the unit's restrictions, its
+//! probes see what they need.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 
@@ -8,7 +9,7 @@ use serde_json::Value;
 
 const SERVICE: &str = "innkeeper-agent-probe.service";
 const UNIT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/innkeeper-agent-probe.service");
-/// One of each kind that needs something of the machine.
+/// One probe of each kind that needs access to the machine.
 const PROBES: &str = r#"
 [probe.journal]
 kind = "systemd-unit"
@@ -37,7 +38,7 @@ fn property(machine: &Machine, name: &str) -> String {
     machine.run("systemctl", &["show", "--value", "--property", name, SERVICE]).trim().to_owned()
 }
 
-/// Waits for one more success of it.
+/// Waits for one more success of the probe.
 fn goes_on(inn: &Standalone, component: &str) {
     let count = |inn: &Standalone| inn.reservation(component)["checkins"].as_u64().unwrap();
     let before = count(inn);
@@ -64,7 +65,7 @@ fn it_probes_reloads_and_comes_back() {
     }
     assert_eq!(machine.run("stat", &["-c", "%a %U", "/var/lib/innkeeper-agent"]).trim(), "700 root");
 
-    // Reloaded: what is gone is checked out, what is new is probed, the rest stays, and so does the process.
+    // After a reload, removed probes are checked out, new ones run, and the others and the process stay.
     let (process, kept) = (property(&machine, "MainPID"), inn.reservation("journal")["id"].clone());
     let backup =
         "[probe.backup]\nkind = \"disk\"\nevery = \"6s\"\nretries = 0\ntarget = \"/srv\"\nmounted = true\n";
@@ -75,13 +76,13 @@ fn it_probes_reloads_and_comes_back() {
     inn.alert("backup");
     let failed = inn.newest("backup", "fail");
     assert!(failed["notes"].to_string().contains("nothing is mounted at /srv"), "{failed}");
-    // What is mounted now, it sees, too.
+    // It also sees file systems that are mounted later.
     machine.run("mount", &["-t", "tmpfs", "backup", "/srv"]);
     inn.newest("backup", "success");
     goes_on(&inn, "journal");
     assert_eq!(property(&machine, "MainPID"), process);
 
-    // Restarted, and killed: the same reservations go on.
+    // After a restart and after a kill, the same reservations are used.
     machine.run("systemctl", &["restart", SERVICE]);
     assert_eq!(property(&machine, "Result"), "success", "it ends as it is asked to");
     goes_on(&inn, "journal");

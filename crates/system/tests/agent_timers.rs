@@ -1,4 +1,5 @@
-//! The agent beside real timers, on a machine with a booted systemd: what `discover` makes of them, and what their services report.
+//! Tests the agent with real timers on a machine with a booted systemd: what `discover` changes, and what the timers'
+//! services report.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 
@@ -6,7 +7,7 @@ use innkeeper_system::machine::{AGENT, Machine, USER};
 use innkeeper_system::standalone::{Standalone, wait_for};
 use serde_json::{Value, json};
 
-/// When a timer fires that a test waits for.
+/// The schedule of timers for which the tests wait.
 const OFTEN: &str = "OnCalendar=*:*:0/5\nAccuracySec=1us\n";
 
 /// A machine with timers that are active, and an Innkeeper that its agent knows.
@@ -47,7 +48,7 @@ fn units(machine: &Machine) -> String {
     machine.run("find", &["/etc/systemd/system", "-printf", "%p %m %l\n"])
 }
 
-/// What is done after a service has ended, as systemd knows it.
+/// The commands that systemd runs after a service has ended.
 fn last_words(machine: &Machine, service: &str) -> String {
     machine.run("systemctl", &["show", "--property=ExecStopPost", service])
 }
@@ -73,7 +74,7 @@ fn timers_are_found_and_their_services_report() {
     // An hour, the random delay, and the minute within which systemd may start it.
     assert_eq!(spec, ["*-*-* 02:00:00", "Europe/Berlin", "1h11m"].map(Value::from), "{nightly}");
     assert!(last_words(&machine, "tick.service").contains(AGENT), "systemd knows of the drop-in");
-    assert_eq!(machine.run(AGENT, &["discover", "--apply"]).trim(), "nothing is to be changed");
+    assert_eq!(machine.run(AGENT, &["discover", "--apply"]).trim(), "there is nothing to change");
 
     // Started by their timers.
     assert_eq!(ending(&inn.newest("tick", "success")), json!([0, null, ""]));
@@ -105,7 +106,7 @@ fn what_was_changed_is_given_back_and_reports_no_more() {
     for service in ["tick.service", "nightly.service"] {
         assert!(!last_words(&machine, service).contains(AGENT), "systemd knows that it is gone");
     }
-    // A run that began before may still report.
+    // A run that began before the change may still report.
     machine.run("systemctl", &["stop", "tick.timer", "tick.service"]);
     let reported = inn.history("tick").len();
     machine.run("rm", &["/root/ticked"]);

@@ -1,4 +1,4 @@
-//! A service is started by its user in somebody's home, and its configuration lies in `/etc/innkeeper`.
+//! Tests a service whose user starts it in another user's home, with its configuration in `/etc/innkeeper`.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 
@@ -10,7 +10,7 @@ use std::process::Command;
 use innkeeper_testing::process::command;
 use tempfile::TempDir;
 
-/// Runs `check-config` as nobody in `home`, where `etc` stands for `/etc`: exit code, and all that it says.
+/// Runs `check-config` as nobody in `home`, with `etc` in place of `/etc`. Returns the exit code and all output.
 fn check(etc: &Path, home: &Path, arguments: &[&str]) -> (Option<i32>, String) {
     let program = command("innkeeper", home).get_program().to_owned();
     let script = "mount --make-rprivate / && mount --bind \"$1\" /etc && cd \"$2\" && shift 2 && \
@@ -38,7 +38,7 @@ fn a_file_that_may_not_be_read_is_named_and_does_not_stop_it() {
     let (place, of_service) = (home.join("innkeeper.toml"), etc.path().join("innkeeper/innkeeper.toml"));
     let passed_over = "cannot read the configuration file ./innkeeper.toml: ";
     let is_used = "/etc/innkeeper/innkeeper.toml is used in its place";
-    // Each way in which it can be out of reach, and how that is undone.
+    // Each way to make it inaccessible, and how to undo that.
     type Step<'a> = &'a dyn Fn();
     let write = || {
         fs::write(&place, "instance = \"home\"\n").unwrap();
@@ -70,7 +70,7 @@ fn a_file_that_may_not_be_read_is_named_and_does_not_stop_it() {
         }
         let (code, said) = check(etc.path(), &home, &["--config", "./innkeeper.toml"]);
         assert_eq!(code, Some(1), "{why}, and it was named: {said}");
-        // The service's own has to be read.
+        // The service's own configuration must be readable.
         set(&of_service, 0o600);
         let (code, said) = check(etc.path(), &home, &[]);
         assert_eq!(code, Some(1), "{why}: {said}");

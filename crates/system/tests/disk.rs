@@ -1,4 +1,5 @@
-//! The disk under an SQLite database: full, read-only, hanging, and a file that the service may not open.
+//! Tests problems of the disk under an SQLite database: full, read-only, hanging, and a file that the service may not
+//! open.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 
@@ -15,9 +16,9 @@ use innkeeper_testing::process::{PATIENCE, Server, program, stat};
 use serde_json::json;
 use tempfile::TempDir;
 
-/// Promised are 20 s; the rest is for a busy machine.
+/// The promised limit is 20 s; the rest is a margin for a busy machine.
 const TOLD_WITHIN: Duration = Duration::from_secs(40);
-/// 25 s, and what a busy machine adds.
+/// 25 s plus a margin for a busy machine.
 const STOP: Duration = Duration::from_secs(35);
 
 fn eventually(what: &str, mut there: impl FnMut() -> bool) {
@@ -39,7 +40,7 @@ fn start(mount: &Mount, operator: &HttpSink) -> Server {
     server
 }
 
-/// SQLite would sort long lists in files there.
+/// SQLite would otherwise sort long lists in files of this directory.
 #[test]
 fn a_full_tmpdir_is_none_of_the_databases_business() {
     let (temporary, directory) = (Mount::memory("64k"), TempDir::new().unwrap());
@@ -79,7 +80,7 @@ fn ready(server: &Server) -> Response {
     Client::new(PATIENCE).get(&server.url("/readyz"))
 }
 
-/// How many check-ins the database has of the first job.
+/// The number of check-ins of the first job in the database.
 fn check_ins(server: &Server) -> u64 {
     let list = Client::new(PATIENCE).get(&server.url("/api/v1/reservations/1")).json();
     list["checkins"].as_u64().unwrap_or_else(|| panic!("{list}"))
@@ -89,7 +90,8 @@ fn is_told(operator: &HttpSink, words: &str) -> bool {
     operator.requests().iter().any(|request| String::from_utf8_lossy(&request.body).contains(words))
 }
 
-/// Everything that would write is told to come again, `/readyz` says why, and the operator hears of it.
+/// Checks that every request that would write is answered with "try again later", that `/readyz` gives the reason, and
+/// that the operator is told.
 fn refuses_and_tells(server: &Server, operator: &HttpSink, why: &str) {
     for answer in [check_in(server), reserve(server, "other")] {
         assert_eq!(answer.status, 503, "{answer:?}");
@@ -153,7 +155,7 @@ fn a_copy_that_has_no_room_names_what_it_was_to_be() {
         (command.status.code(), String::from_utf8_lossy(&command.stderr).into_owned())
     };
     let backup = place.path().join("backup.db");
-    // It makes the database.
+    // This creates the database.
     let migrated =
         Command::new(program("innkeeper")).args(["--data-dir", &data, "migrate"]).status().unwrap();
     assert!(migrated.success());
@@ -183,12 +185,12 @@ fn a_disk_that_has_become_read_only_is_told() {
     let mut server = start(&mount, &operator);
     assert_eq!(reserve(&server, "backup").status, 200);
     assert_eq!(check_in(&server).status, 200);
-    // What the kernel does when a disk fails.
+    // The kernel does the same when a disk fails.
     run("mount", &["-o", "remount,abort", &mount.place()]);
     refuses_and_tells(&server, &operator, "read-only");
     server.terminate(PATIENCE);
 
-    // A start says so, too.
+    // A start reports it, too.
     let refused =
         Command::new(program("innkeeper")).args(["--data-dir", &mount.place(), "migrate"]).output().unwrap();
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
@@ -239,7 +241,7 @@ fn a_stop_on_a_disk_that_hangs_ends_all_but_what_the_kernel_holds() {
     let (frozen, since) = (mount.freeze(), Instant::now());
     assert_eq!(check_in(&server).status, 503);
     server.signal("TERM");
-    // A thread within a call to the disk ends when that does, whoever kills it; the process has ended all the same.
+    // A thread in a system call to the disk ends only with that call, even after a kill. The process counts as ended.
     eventually("it ends", || stat(server.pid()).is_none_or(|stat| !stat.is_alive()));
     println!("it has ended after {:?}", since.elapsed());
     assert!(since.elapsed() < STOP, "{:?}", since.elapsed());
@@ -276,7 +278,8 @@ fn a_restored_file_that_the_service_may_not_open_is_named_with_its_owner() {
     assert_eq!(migrate("nobody").0, Some(0));
     let file = data.join("innkeeper.db");
     for path in [&file, &data] {
-        // A process that ends in a hurry leaves its log behind, and with it the next needs no room in the directory.
+        // A process that ends hastily leaves the database's log behind, and the next one then creates no file in the
+        // directory.
         eventually("the last to close the file takes its log away", || {
             assert_eq!(migrate("nobody").0, Some(0));
             !data.join("innkeeper.db-wal").exists()
@@ -290,7 +293,7 @@ fn a_restored_file_that_the_service_may_not_open_is_named_with_its_owner() {
         allow(path, "nobody");
     }
 
-    // Restored by root it belongs to the service.
+    // After a restore by root, the file belongs to the service.
     let backup = place.path().join("backup.db");
     for command in ["backup", "restore"] {
         run(

@@ -1,4 +1,4 @@
-//! The mail loop over a real mail server: it finds its mail, and says what is wrong where it does not.
+//! Tests the mail loop with a real mail server: it finds its mail, and otherwise reports what is wrong.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 
@@ -52,7 +52,7 @@ fn wait_until(what: &str, mut there: impl FnMut() -> bool) {
     }
 }
 
-/// Subject and text of what the operator was told, since the last time.
+/// Subject and text of the operator's messages since the last call.
 fn told(sink: &HttpSink, seen: &mut usize) -> Vec<(String, String)> {
     let requests = sink.requests();
     let new = requests[*seen..]

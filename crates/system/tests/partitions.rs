@@ -1,5 +1,5 @@
-//! Three nodes of each role and Postgres with its standby, each in a network namespace of its own, while jobs check in: links are cut
-//! one after the other, and at last the primary dies and its standby takes over.
+//! Runs three nodes of each role and Postgres with its standby, each in a network namespace of its own, while jobs check
+//! in. Links are cut one after the other. At the end the primary dies and its standby takes over.
 //!
 //! Throughout no acknowledged check-in is lost, no healthy job alerts, every silent job alerts once, and no lease is held twice.
 
@@ -50,7 +50,8 @@ fn wait_until(what: &str, mut there: impl FnMut() -> bool) {
     }
 }
 
-/// Who says that it holds the lease. Asked from within its namespace, so that it answers although its link is cut.
+/// The nodes that claim to hold the lease. Each is queried from within its namespace, so that it answers even if its
+/// link is cut.
 fn holders(network: &Network) -> Vec<&'static str> {
     SWEEPERS
         .into_iter()
@@ -65,7 +66,7 @@ fn holders(network: &Network) -> Vec<&'static str> {
         .collect()
 }
 
-/// Calls the ingest nodes in turn until one answers 200, as a job behind a load balancer does that tries again.
+/// Calls the ingest nodes in turn until one answers 200, like a job that retries behind a load balancer.
 struct Caller<'a> {
     network: &'a Network,
     client: Client,
@@ -141,7 +142,7 @@ fn whatever_is_cut_off_nothing_is_lost_nobody_is_blamed_and_who_falls_silent_is_
                 std::thread::sleep(Duration::from_millis(200));
             }
         });
-        // In each phase a job makes a reservation and is never heard again; it must be told about once, whatever goes on.
+        // In each phase a job makes a reservation and stays silent. Exactly one alert must be sent for it.
         let mut phase = |name: &str| {
             caller().reserve(&format!("silent-{name}"));
             silent.push(format!("silent-{name}"));

@@ -1,4 +1,4 @@
-//! Two installations as peers in network namespaces: the link between them is cut, and mended.
+//! Tests two installations as peers in network namespaces: the link between them is cut and restored.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 
@@ -10,7 +10,7 @@ use innkeeper_testing::process::Server;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The installation `own`, which watches `other`. Its messages go into its log: no link is needed for that.
+/// The installation `own`, which watches `other`. Its messages go into its log, which needs no link.
 fn config(network: &Network, own: &str, other: &str) -> String {
     format!(
         "instance = \"{own}\"
@@ -48,8 +48,8 @@ fn each_tells_of_the_other_when_the_link_is_cut_and_again_when_it_is_mended() {
         Server::start_within(&network.namespace(own), "innkeeper", &config(&network, own, other), &[])
     };
     let (north, south) = (start("north", "south"), start("south", "north"));
-    north.wait_for_log("this node does what only one may do");
-    south.wait_for_log("this node does what only one may do");
+    north.wait_for_log("this node is the coordinator now");
+    south.wait_for_log("this node is the coordinator now");
     std::thread::sleep(Duration::from_secs(4));
     assert_eq!(count(&north, "does not answer") + count(&south, "does not answer"), 0, "all is well");
 

@@ -1,4 +1,4 @@
-//! The disk under Postgres's table of check-ins runs full, and that of everything else does not.
+//! The disk with Postgres's table of check-ins becomes full, while the disk with everything else does not.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 
@@ -13,7 +13,7 @@ use innkeeper_testing::jobs::Jobs;
 use innkeeper_testing::process::{PATIENCE, Server};
 use serde_json::json;
 
-/// How long it is full. Jobs of every two seconds fall due many times in it.
+/// How long the disk is full. Jobs with an interval of two seconds become due many times meanwhile.
 const FULL: Duration = Duration::from_secs(18);
 
 fn eventually(what: &str, mut there: impl FnMut() -> bool) {
@@ -57,7 +57,7 @@ fn check_ins_that_find_no_room_are_told_to_come_again_and_nobody_is_accused() {
     assert_eq!(ready().status, 200);
 
     mount.fill();
-    // The table's last page may have some room left.
+    // The table's last page may have some space left.
     let mut refused = check_in();
     eventually("it is full", || {
         refused = check_in();

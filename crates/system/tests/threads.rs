@@ -1,4 +1,5 @@
-//! A user who may have few threads: whatever cannot be started, the process works or ends with a reason. It does not live on deaf.
+//! Tests Innkeeper under a user with a low limit of threads: whichever thread cannot be started, the process either works
+//! or ends with a reason. It never keeps running without working.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 
@@ -10,12 +11,12 @@ use innkeeper_testing::http_sink::HttpSink;
 use innkeeper_testing::process::{PATIENCE, Server};
 use serde_json::json;
 
-/// Nobody's: what others run does not count.
+/// A user id that nobody else uses, so that other processes do not count.
 const USER: u32 = 61_907;
-/// The standalone program needs fewer.
+/// More threads than the standalone program needs.
 const MOST: usize = 120;
 
-/// Whether it takes a check-in, is ready, and tells of a job that falls silent. No answer, or another, is a no.
+/// Whether it accepts a check-in, is ready, and reports a silent job. A missing or unexpected answer counts as no.
 fn works(server: &Server) -> Option<bool> {
     let client = Client::new(Duration::from_secs(5));
     let address = server.log().split_once("listening on http://")?.1.lines().next()?.trim().to_owned();
@@ -45,7 +46,7 @@ fn works(server: &Server) -> Option<bool> {
     Some(false)
 }
 
-/// Whether it ends within what a stop may take.
+/// Whether it ends within the time limit of a stop.
 fn ends(server: &mut Server) -> bool {
     let end = Instant::now() + Duration::from_secs(30);
     while !server.has_ended() && Instant::now() < end {
@@ -67,7 +68,7 @@ fn with_however_few_threads_it_works_or_ends_and_says_why() {
             }
             match works(&server) {
                 None => assert!(Instant::now() < end, "{most}: neither\n{}", server.log()),
-                // It may just be ending.
+                // The process may be ending at this moment.
                 Some(false) if ends(&mut server) => break None,
                 works => break works,
             }
@@ -98,7 +99,7 @@ fn with_however_few_threads_it_works_or_ends_and_says_why() {
     panic!("it does not work with {MOST}");
 }
 
-/// How many threads the process may have from now on; those that it has stay.
+/// Sets how many threads the process may have from now on; existing threads stay.
 fn allow(server: &Server, most: usize) {
     let user = format!("--reuid={USER}");
     let (pid, limit) = (server.pid().to_string(), format!("--nproc={most}:{MOST}"));
@@ -127,7 +128,7 @@ fn senders_that_cannot_be_started_are_told_and_started_when_they_can_be() {
             std::thread::sleep(Duration::from_millis(50));
         }
     };
-    // The way that needs no thread is the first.
+    // Messages to the operator reach the log first, which needs no thread.
     server.wait_for_log("operator: Not every alerter has its senders");
     let client = Client::default();
     let job = |path: &str, notify: &str| {
@@ -136,7 +137,7 @@ fn senders_that_cannot_be_started_are_told_and_started_when_they_can_be() {
         });
         client.post(&server.url(path), &body)
     };
-    // Whatever the pages ask takes turns on the threads that there are.
+    // The requests of the pages share the existing threads.
     assert_eq!(job("/reservation", "hook").status, 200);
     assert_eq!(client.get(&server.url("/readyz")).status, 200);
     let end = Instant::now() + PATIENCE;

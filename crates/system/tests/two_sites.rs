@@ -1,5 +1,5 @@
-//! The layout for two data centres of `docs/RELIABILITY.md`: what each side tells when the link between them, the other side, or the side of
-//! the database is lost.
+//! Tests the layout for two data centres of `docs/RELIABILITY.md`: what each side reports when the link between them, the
+//! other side, or the side with the database is lost.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 
@@ -22,7 +22,7 @@ fn wait_until(what: &str, mut there: impl FnMut() -> bool) {
     }
 }
 
-/// What a side has told its operator; each side's messages go into its own log, which no link can take away.
+/// The messages of a side to its operator. They go into its own log, which needs no link.
 fn count(servers: &[&Server], text: &str) -> usize {
     let line = format!("innkeeper: operator: {text}");
     servers.iter().map(|server| server.log().matches(&line).count()).sum()
@@ -33,7 +33,7 @@ fn each_side_tells_what_it_has_lost() {
     let network = Network::new(&["pg-north", "in-north", "sw-north", SOUTH[0], SOUTH[1], SOUTH[2]]);
     let primary = Postgres::primary(&network, "pg-north");
     let standby = Postgres::standby(&network, "pg-south", &primary);
-    // Asynchronous: with one standby alone, the loss of the link would stop every commit.
+    // Asynchronous, because with a single synchronous standby the loss of the link would stop every commit.
     primary.sql("ALTER SYSTEM RESET synchronous_standby_names");
     primary.sql("SELECT pg_reload_conf()");
     let url = Postgres::url(&[&primary, &standby]);
@@ -72,11 +72,11 @@ workers = 1
     );
     assert_eq!(reserved.status, 200, "{reserved:?}");
     assert!(check_in("in-south"), "a job of either side checks in at its own side");
-    // Who has not beaten for long enough judges nobody.
+    // A node without heartbeats for long enough judges no other node.
     std::thread::sleep(Duration::from_secs(15));
     let north = [&in_north, &sw_north];
 
-    // The link: the side with the database misses the other's nodes, the other side misses the database.
+    // The link is cut: the side with the database misses the other's nodes, the other side misses the database.
     network.part(&SOUTH);
     wait_until("north misses both nodes of south", || count(&north, "A node is gone") == 2);
     wait_until("each node of south misses the database", || {
@@ -101,7 +101,7 @@ workers = 1
     });
     assert!(check_in("in-south"));
 
-    // The other side, whole: only who is left can tell, and does.
+    // The whole other side is lost: only the remaining side can report that, and does.
     let gone = count(&north, "A node is gone");
     in_south.kill();
     sw_south.kill();
@@ -117,7 +117,7 @@ workers = 1
     });
     std::thread::sleep(Duration::from_secs(15));
 
-    // The side of the database: the other side tells, and takes over when its standby is promoted, by hand.
+    // The side with the database is lost: the other side reports that, and takes over when its standby is promoted by hand.
     let (mut in_north, mut sw_north) = (in_north, sw_north);
     primary.kill();
     in_north.kill();

@@ -106,7 +106,7 @@ pub(crate) struct AppState {
     wake: Option<Wake>,
     /// What writes to people outside of any alert.
     pub operator: Operator,
-    /// The ways out as the sweepers have them.
+    /// The alerters of the sweepers.
     known_ways: KnownWays,
     /// How the operator hears of reservations whose messages lead nowhere.
     pub dead_end_reporter: DeadEndReporter,

@@ -55,12 +55,12 @@ pub(crate) struct PasskeyAssertion<'p> {
 /// Why an answer of a browser is not believed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PasskeyRefusal {
-    #[error("it is no answer of a browser to this ({})", beginning(.0))]
+    #[error("it is not a browser's answer to this request ({})", beginning(.0))]
     Malformed(serde_json::Error),
-    #[error("this passkey is not one of yours")]
+    #[error("this passkey does not belong to you")]
     Unknown,
     /// The counter of the one of this name went back.
-    #[error("{0:?} has signed that often before: there may be a copy of it")]
+    #[error("the signature counter of {0:?} has not increased, so there may be a copy of it")]
     Copied(String),
     /// It made sure of its user when it was added.
     #[error("it did not ask for your finger, face or PIN, as it did when it was added")]
@@ -68,7 +68,7 @@ pub(crate) enum PasskeyRefusal {
     /// It was bound to its device when it was added, and is copied to others by now, or the other way round.
     #[error("it is not kept as it was when it was added: remove it and add it again")]
     KeptOtherwise,
-    #[error("it does not fit what was asked ({0})")]
+    #[error("it does not match the request ({0})")]
     Wrong(WebauthnError),
 }
 
@@ -383,7 +383,7 @@ mod tests {
         other.id.clone_from(&authenticator.id);
         assert!(asked(&mut other, &passkey).is_err());
         other.id = vec![1; 32];
-        assert_eq!(asked(&mut other, &passkey), Err("this passkey is not one of yours".to_owned()));
+        assert_eq!(asked(&mut other, &passkey), Err("this passkey does not belong to you".to_owned()));
         // From the page of another site, at another port, over another scheme.
         for elsewhere in [
             "http://localhost:8081",

@@ -186,7 +186,9 @@ impl RefusedLogins {
     /// Writes what waits, at the end of the process. Blocks.
     pub fn finish(&self, store: &Store) {
         if write(&self.book, &self.writing, store).is_err() {
-            log::warn!("refused logins are not in the audit log: the database does not take them");
+            log::warn!(
+                "refused logins cannot be written to the audit log: the database does not accept them"
+            );
         }
     }
 }

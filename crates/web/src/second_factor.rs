@@ -92,7 +92,7 @@ fn signed(
         return Ok(Err("there are no passkeys here".to_owned()));
     };
     let Some(state) = store.take_ceremony(holder, CeremonyKind::Authenticate, user.id, now)? else {
-        return Ok(Err("nothing was asked for, or it was answered before, or too late".to_owned()));
+        return Ok(Err("there was no such request, or it was answered before, or too late".to_owned()));
     };
     let passkeys = store.passkeys_of(user.id)?;
     let corrupt = |problem: String| StoreError::Corrupt { table: "passkeys", id: user.id, problem };

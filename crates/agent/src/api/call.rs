@@ -67,9 +67,9 @@ impl Api {
             }
             None => String::new(),
         };
-        let request = request
-            .body(body)
-            .map_err(|_| ApiTrouble::Unable("the token has characters that no header takes".to_owned()))?;
+        let request = request.body(body).map_err(|_| {
+            ApiTrouble::Unable("the token has characters that are not allowed in a header".to_owned())
+        })?;
         let left = until.saturating_duration_since(Instant::now());
         let limited = self.agent.configure_request(request).timeout_global(Some(left)).build();
         let mut response = self.agent.run(limited).map_err(|error| unanswered(&url, &error))?;
@@ -104,7 +104,7 @@ impl Api {
         }
         serde_json::from_str(&text).map_err(|_| ApiTrouble::Garbled {
             place: place(&url),
-            why: "its answer is not JSON; where the API has another address than ingest, set api".to_owned(),
+            why: "its answer is not JSON; if the API has another address than ingest, set api".to_owned(),
         })
     }
 }

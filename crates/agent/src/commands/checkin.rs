@@ -34,36 +34,36 @@ pub struct Options {
     #[structopt(long, conflicts_with_all = &["fail", "log", "exit-status", "signal"])]
     start: bool,
 
-    /// It has failed
+    /// The run has failed
     #[structopt(long, conflicts_with_all = &["log", "exit-status"])]
     fail: bool,
 
-    /// Something to know, which changes nothing
+    /// Only leave a note, which does not change the job's state
     #[structopt(long, conflicts_with_all = &["exit-status", "signal"])]
     log: bool,
 
-    /// How it ended: 0 is a success, all else a failure
+    /// The exit status of the run: 0 is a success, any other a failure
     #[structopt(long, value_name = "STATUS")]
     exit_status: Option<u8>,
 
-    /// The signal that ended it, as in SIGKILL: a failure
+    /// The signal that ended the run, such as SIGKILL: a failure
     #[structopt(long, value_name = "NAME", conflicts_with = "exit-status")]
     signal: Option<String>,
 
-    /// Which run it is, so that a start and its end are one
+    /// The id of the run, by which its start and its end belong together
     #[structopt(long, value_name = "UUID")]
     run: Option<Uuid>,
 
-    /// What is kept with it; - reads it from standard input
+    /// A text to keep with the check-in; - reads it from standard input
     #[structopt(long, value_name = "TEXT")]
     notes: Option<String>,
 
-    /// A number that it brings; can be given several times. Lines ::figure NAME=VALUE of the notes are such as well
+    /// A figure of the check-in; can be given several times. Lines ::figure NAME=VALUE in the notes are figures, too
     #[structopt(long = "figure", value_name = "NAME=VALUE", number_of_values = 1)]
     figures: Vec<String>,
 
-    /// Keep it on disk until the server has it, whatever is in the way, and say troubles in the agent's log alone: for
-    /// units, where nobody would do it again
+    /// Keep the check-in on disk until the server has it, and write problems only to the agent's log: for systemd
+    /// units, where nobody would repeat the command
     #[structopt(long)]
     keep: bool,
 }
@@ -164,7 +164,7 @@ pub(super) fn run(desk: &CommandContext, options: Options) -> Result<u8, Failure
                     ReportKind::Success => "has checked in",
                     ReportKind::Fail => "has failed: it is recorded",
                     ReportKind::Start => "has begun: it is recorded",
-                    ReportKind::Log => "has a note more",
+                    ReportKind::Log => "has a new note",
                 };
                 say(&format!("{names} {what}"));
                 Ok(0)
@@ -195,7 +195,7 @@ fn keep(desk: &CommandContext, entry: SpoolEntry, trouble: &ApiTrouble) -> Resul
     });
     match kept {
         Ok(_) => {
-            say(&format!("{trouble}; the check-in is kept, and goes out with the next flush or exec"));
+            say(&format!("{trouble}; the check-in is kept, and is sent by the next flush or exec"));
             Ok(exit::LATER)
         }
         Err(problem) => Err(Failure::Wrong(format!("{trouble}; and it cannot be kept: {problem}"))),

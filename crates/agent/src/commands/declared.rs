@@ -26,15 +26,15 @@ pub struct ApplyOptions {
     #[structopt(long)]
     prune: bool,
 
-    /// The app that the file is about; with --prune nothing of other apps is checked out
+    /// The app that the file is about; with --prune, reservations of other apps stay
     #[structopt(long, value_name = "APP")]
     app: Option<String>,
 
-    /// Only say what would be done; ends with 1 where something would
+    /// Only show what would be done; exits with 1 if anything would change
     #[structopt(long)]
     dry_run: bool,
 
-    /// Write JSON, as the API answers it
+    /// Write JSON, as the API returns it
     #[structopt(long)]
     json: bool,
 }
@@ -42,7 +42,7 @@ pub struct ApplyOptions {
 #[allow(missing_docs)]
 #[derive(Debug, StructOpt)]
 pub struct ExportOptions {
-    /// Only those of this app
+    /// Only reservations of this app
     #[structopt(long, value_name = "APP")]
     app: Option<String>,
 

@@ -23,12 +23,12 @@ pub struct Options {
     #[structopt(long)]
     diff: bool,
 
-    /// Make the reservations, and put the agent before all that is not watched yet: crontab lines are changed, timers
-    /// get a drop-in. The diff is shown first, and a copy of each table is kept
+    /// Make the reservations, and put the agent in front of all jobs that are not watched yet: crontab lines are
+    /// changed, the services of timers get a drop-in. The diff is shown first, and a backup of each table is kept
     #[structopt(long, conflicts_with = "diff")]
     apply: bool,
 
-    /// Take all such changes back, byte for byte
+    /// Undo all these changes, byte for byte
     #[structopt(long, conflicts_with_all = &["diff", "apply"])]
     undo: bool,
 
@@ -36,23 +36,23 @@ pub struct Options {
     #[structopt(long, value_name = "APP")]
     app: Option<String>,
 
-    /// Write the schedule into each line, so that it makes its reservation itself and a change of it is told
+    /// Write the schedule into each line, so that the line makes its reservation itself and reports a new schedule
     #[structopt(long)]
     with_schedule: bool,
 
-    /// Also what packages brought
+    /// Include jobs that packages have installed
     #[structopt(long)]
     packaged: bool,
 
-    /// Also lines of @reboot
+    /// Include @reboot lines
     #[structopt(long)]
     reboot: bool,
 
-    /// Look below this directory instead of at the machine
+    /// Search the files below this directory instead of this machine
     #[structopt(long, value_name = "DIRECTORY", parse(from_os_str))]
     root: Option<PathBuf>,
 
-    /// Only these: APP/COMPONENT or COMPONENT as the table has it
+    /// Only these jobs: APP/COMPONENT or COMPONENT, as shown in the table
     #[structopt(value_name = "NAME")]
     only: Vec<String>,
 
@@ -68,14 +68,14 @@ pub(super) fn run(desk: &CommandContext, options: &Options, overrides: &Override
     let found = find(&root, &search);
     if options.undo {
         let outcomes = undo::undo(&found, &directory, &search)?;
-        let status = told(options, &outcomes, "nothing is to be taken back");
+        let status = told(options, &outcomes, "there is nothing to undo");
         if !outcomes.is_empty() && !options.json {
-            say("Their reservations stay, and go overdue: innkeeper-agent checkout removes one.");
+            say("Their reservations stay and will become overdue; innkeeper-agent checkout removes one.");
         }
         return Ok(status);
     }
     let agent =
-        std::env::current_exe().map_err(|error| format!("where the agent lies is not known: {error}"))?;
+        std::env::current_exe().map_err(|error| format!("the path of the agent is not known: {error}"))?;
     let how = PlanOptions { agent: &agent, schedule_flags: options.with_schedule, only: &options.only };
     let plan = DiscoverPlan::new(&found, how);
     if options.apply {
@@ -83,7 +83,7 @@ pub(super) fn run(desk: &CommandContext, options: &Options, overrides: &Override
             let files =
                 "/etc/innkeeper/agent.toml, or in ~/.config/innkeeper/agent.toml of each user who has a job";
             return Err(Failure::Wrong(format!(
-                "what cron and systemd start does not have this environment: name the server (server = \"http://…\") in {files}"
+                "jobs of cron and systemd do not have this environment: set the server (server = \"http://…\") in {files}"
             )));
         }
         if !options.json {
@@ -94,7 +94,7 @@ pub(super) fn run(desk: &CommandContext, options: &Options, overrides: &Override
             make_reservations(desk, &state, &found, &plan)?;
         }
         let outcomes = apply::apply(&plan, &found, &directory, &search)?;
-        return Ok(told(options, &outcomes, "nothing is to be changed"));
+        return Ok(told(options, &outcomes, "there is nothing to change"));
     }
     match (options.json, options.diff) {
         (true, _) => say_json(&json!({
@@ -135,7 +135,7 @@ fn value(of: &impl serde::Serialize) -> Result<Value, Failure> {
 fn refused(found: &Inventory, refused: &[LeftAlone]) {
     for LeftAlone { entry, reason } in refused {
         if let Some(entry) = found.entries.get(*entry) {
-            say(&format!("{} is left as it is: {reason}", entry.place()));
+            say(&format!("{} stays unchanged: {reason}", entry.place()));
         }
     }
 }

@@ -9,27 +9,27 @@ use super::{CommandContext, Failure, say, say_json, table};
 #[allow(missing_docs)]
 #[derive(Debug, StructOpt)]
 pub struct Options {
-    /// Only those with this in their names
+    /// Only reservations with this text in their names
     #[structopt(value_name = "TEXT")]
     text: Option<String>,
 
-    /// Only those of this app
+    /// Only reservations of this app
     #[structopt(long, value_name = "APP")]
     app: Option<String>,
 
-    /// Only those in this state: down, overdue, held, unobserved, late, running, new, snoozed, up
+    /// Only reservations in this state: down, overdue, held, unobserved, late, running, new, snoozed, up
     #[structopt(long, value_name = "STATE")]
     state: Option<String>,
 
-    /// Only those with this tag
+    /// Only reservations with this tag
     #[structopt(long, value_name = "TAG")]
     tag: Option<String>,
 
-    /// Only those of this owner
+    /// Only reservations of this owner
     #[structopt(long, value_name = "OWNER")]
     owner: Option<String>,
 
-    /// Write JSON, as the API answers it
+    /// Write JSON, as the API returns it
     #[structopt(long)]
     json: bool,
 }

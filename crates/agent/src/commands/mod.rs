@@ -45,23 +45,23 @@ pub mod exit {
 pub enum Command {
     /// Check in for a job
     Checkin(checkin::Options),
-    /// Make a reservation, or change what the command line names of it
+    /// Make a reservation, or change the fields that the command line names
     Reserve(Box<reserve::Options>),
     /// List reservations
     List(listing::Options),
-    /// Show how a reservation stands; ends with 1 while it is down
+    /// Show the state of a reservation; exits with 1 while it is down
     Show(one::ShowOptions),
-    /// Silence a reservation for some time
+    /// Snooze a reservation for some time
     Snooze(one::SnoozeOptions),
-    /// End the silence of a reservation
+    /// End the snooze of a reservation
     Resume(one::NameOptions),
-    /// Remove a reservation; for a day that can be undone on its page
+    /// Remove a reservation; for a day, this can be undone on its page
     Checkout(one::NameOptions),
     /// Apply a file that declares reservations
     Apply(declared::ApplyOptions),
     /// Write the reservations as a file that `apply` takes
     Export(declared::ExportOptions),
-    /// Show what is scheduled on this machine, and have it watched
+    /// Show which jobs are scheduled on this machine, and have them watched
     Discover(discover::Options),
 }
 
@@ -152,7 +152,7 @@ fn desk(overrides: &Overrides) -> Result<CommandContext, String> {
         if !is_only_passed_over {
             return Err(problem.to_string());
         }
-        let _ = writeln!(std::io::stderr(), "innkeeper-agent: warning: {problem}; it is passed over");
+        let _ = writeln!(std::io::stderr(), "innkeeper-agent: warning: {problem}; it is ignored");
     }
     Ok(CommandContext { api: Api::new(&config)?, config })
 }

@@ -41,7 +41,7 @@ pub struct ShowOptions {
     #[structopt(long, value_name = "DURATION", requires = "wait")]
     timeout: Option<String>,
 
-    /// Write JSON, as the API answers it
+    /// Write JSON, as the API returns it
     #[structopt(long)]
     json: bool,
 }
@@ -57,7 +57,7 @@ pub struct SnoozeOptions {
     #[structopt(value_name = "DURATION")]
     duration: String,
 
-    /// Expect nothing of what is due in it, instead of telling at its end what is still true
+    /// Expect no check-ins until it ends, instead of reporting at its end what is still down
     #[structopt(long)]
     skip: bool,
 }
@@ -212,7 +212,7 @@ pub(super) fn check_out(desk: &CommandContext, options: NameOptions) -> Result<u
     let names = Names::parse(&options.name)?;
     let path = path_of(desk, &names, "")?;
     desk.api.call(Call::new(Method::DELETE, &path), PATIENCE)?;
-    say(&format!("{names} is checked out; for a day that can be undone"));
+    say(&format!("{names} is checked out; for a day, this can be undone"));
     Ok(0)
 }
 

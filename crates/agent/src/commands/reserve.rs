@@ -19,15 +19,15 @@ pub struct Options {
     #[structopt(value_name = "APP/COMPONENT")]
     name: String,
 
-    /// It checks in every so often (15m, 1d)
+    /// The job checks in at this interval (15m, 1d)
     #[structopt(long, value_name = "PERIOD", conflicts_with_all = &["cron", "calendar"])]
     every: Option<String>,
 
-    /// It checks in at the instants of this cron expression
+    /// The job checks in at the times of this cron expression
     #[structopt(long, value_name = "EXPRESSION", conflicts_with = "calendar")]
     cron: Option<String>,
 
-    /// It checks in at the instants of this systemd calendar expression
+    /// The job checks in at the times of this systemd calendar expression
     #[structopt(long, value_name = "EXPRESSION")]
     calendar: Option<String>,
 
@@ -35,23 +35,23 @@ pub struct Options {
     #[structopt(long, value_name = "ZONE")]
     tz: Option<String>,
 
-    /// How late it may be (10m)
+    /// How late a check-in may be (10m)
     #[structopt(long, value_name = "DURATION")]
     grace: Option<String>,
 
-    /// Who is told: mail addresses and alerters, with commas
+    /// Who receives its alerts: mail addresses and alerters, separated by commas
     #[structopt(long, value_name = "RECIPIENTS")]
     notify: Option<String>,
 
-    /// Only by these alerters, with commas
+    /// Send its alerts only through these alerters, separated by commas
     #[structopt(long, value_name = "ALERTERS")]
     alerters: Option<String>,
 
-    /// Whose it is
+    /// Who is responsible for the job
     #[structopt(long, value_name = "NAME")]
     owner: Option<String>,
 
-    /// What it is, for people
+    /// A description of the job
     #[structopt(long, value_name = "TEXT")]
     description: Option<String>,
 
@@ -59,11 +59,11 @@ pub struct Options {
     #[structopt(long = "tag", value_name = "TAG", number_of_values = 1)]
     tags: Vec<String>,
 
-    /// What to do when it is down: a link
+    /// A link to instructions for when the job is down
     #[structopt(long, value_name = "URL")]
     runbook: Option<String>,
 
-    /// The longest that a run may take
+    /// The longest time that a run may take
     #[structopt(long, value_name = "DURATION")]
     max_run: Option<String>,
 
@@ -75,16 +75,16 @@ pub struct Options {
     #[structopt(long, value_name = "NUMBER")]
     alert_after: Option<u8>,
 
-    /// How often an open alert is told again; 0s for once only, each for at each failed run
+    /// How often reminders of an open alert are sent; 0s for none, each for one at each failed run
     #[structopt(long, value_name = "DURATION")]
     remind_every: Option<String>,
 
-    /// What must hold of its figures ('rows > 0', 'bytes >= 0.5 * median(10)'), or a success is a failure; can be given
-    /// several times, and '' removes it
+    /// A condition for its figures ('rows > 0', 'bytes >= 0.5 * median(10)'): a success that breaks it counts as a
+    /// failure; can be given several times; '' removes all conditions
     #[structopt(long, value_name = "CLAUSE", number_of_values = 1)]
     expect: Vec<String>,
 
-    /// Whether its return is told: true or false
+    /// Whether its recovery is reported: true or false
     #[structopt(long, value_name = "BOOL")]
     notify_recovery: Option<bool>,
 }
@@ -101,9 +101,7 @@ pub(super) fn run(desk: &CommandContext, options: &Options) -> Result<u8, Failur
             Ok(if reserved.changes.is_empty() { 0 } else { exit::WRONG })
         }
         Err(ApiTrouble::Refused { status: 400, why, .. }) if why.contains("is missing") => {
-            Err(Failure::Wrong(format!(
-                "{why} (the first time a reservation needs --every, --cron or --calendar)"
-            )))
+            Err(Failure::Wrong(format!("{why} (a new reservation needs --every, --cron or --calendar)")))
         }
         Err(trouble) => Err(trouble.into()),
     }

@@ -83,7 +83,7 @@ pub(super) fn locked(directory: &Path) -> Result<Alone, String> {
     let path = directory.join("lock");
     let lock = try_lock(&path).map_err(|error| format!("{}: {error}", path.display()))?;
     lock.map(Alone)
-        .ok_or_else(|| "another innkeeper-agent discover is changing something; wait for its end".to_owned())
+        .ok_or_else(|| "another innkeeper-agent discover is making changes; wait for its end".to_owned())
 }
 
 /// Tells systemd to reload its units.
@@ -91,7 +91,7 @@ pub(super) fn reloaded(options: &SearchOptions) -> Option<ApplyOutcome> {
     let program = options.systemctl.as_ref()?;
     let output = Command::new(program).arg("daemon-reload").stdin(Stdio::null()).output();
     let result = match output {
-        Ok(output) if output.status.success() => Ok("knows the changed units".to_owned()),
+        Ok(output) if output.status.success() => Ok("has reloaded its units".to_owned()),
         Ok(output) => {
             Err(format!("daemon-reload failed: {}", String::from_utf8_lossy(&output.stderr).trim()))
         }
@@ -138,7 +138,7 @@ fn one(
     let count = change.entries.len();
     let jobs = if count == 1 { "one job".to_owned() } else { format!("{count} jobs") };
     Ok(match backup {
-        Some(backup) => format!("{jobs} changed; what was there is in {}", backup.display()),
+        Some(backup) => format!("{jobs} changed; the content before is in {}", backup.display()),
         None => format!("{jobs} changed"),
     })
 }
@@ -153,7 +153,7 @@ pub(super) fn compare(
     if current(target, found, options)?.as_deref() == before {
         return Ok(());
     }
-    Err("it was changed since it was read, and is left as it is; look again".to_owned())
+    Err("it was changed since it was read, and stays unchanged; run the command again".to_owned())
 }
 
 /// The current content of a target; none if it does not exist.
@@ -187,7 +187,7 @@ fn content(path: &Path) -> Result<Option<Vec<u8>>, String> {
 
 /// The `crontab` program, and the user if it is another one's table.
 fn program<'a>(user: &'a str, options: &'a SearchOptions) -> Result<(&'a Path, Option<&'a str>), String> {
-    let program = options.crontab.as_deref().ok_or("the program crontab is not there")?;
+    let program = options.crontab.as_deref().ok_or("the program crontab is not installed")?;
     Ok((program, Some(user).filter(|_| options.only_user.is_none())))
 }
 
@@ -213,7 +213,8 @@ pub(super) fn put(
     if current(target, found, options)?.as_deref() == Some(content) {
         return Ok(());
     }
-    Err("it was written, and something else is there now; somebody changes it at the same time".to_owned())
+    Err("it was written, but its content is different now; something else changes it at the same time"
+        .to_owned())
 }
 
 fn install(user: &str, content: &[u8], options: &SearchOptions) -> Result<(), String> {
@@ -278,7 +279,7 @@ fn back_up(
             Err(error) => return Err(wrong(error)),
         }
     }
-    Err(format!("no backup can be made in {}: there are too many", place.display()))
+    Err(format!("no backup can be made in {}: there are too many backups", place.display()))
 }
 
 /// Removes all backups of a target but the newest.

@@ -170,7 +170,9 @@ fn job(
                 return Err("it names neither a user nor a command".to_owned());
             }
             if !knows_user(&user) {
-                return Err(format!("{user:?}, which stands where the user is to stand, is no user here"));
+                return Err(format!(
+                    "{user:?}, at the place of the user's name, is not a user of this machine"
+                ));
             }
             user
         }

@@ -42,12 +42,12 @@ pub fn path(root: &Path, service: &str) -> PathBuf {
 pub fn text(agent: &Path, app: &str, component: &str) -> Result<String, String> {
     let is_usable = |path: &&str| command::is_plain(path.as_bytes()) && !path.contains(' ');
     let Some(agent) = agent.to_str().filter(is_usable) else {
-        return Err(format!("the agent's path {} cannot stand in a unit", agent.display()));
+        return Err(format!("the agent's path {} cannot be written into a unit", agent.display()));
     };
     let is_safe = |c: char| c.is_ascii_alphanumeric() || "._:@-".contains(c);
     if !app.chars().chain(component.chars()).all(is_safe) {
         return Err(format!(
-            "the name {app}/{component} cannot stand in a unit; letters, digits and . _ - : @ can"
+            "the name {app}/{component} cannot be written into a unit; letters, digits and . _ - : @ can"
         ));
     }
     Ok(format!("{HEAD}\n[Service]\n{KEY}{SCRIPT}{agent}{COMMAND}{app}/{component}{END}\n"))

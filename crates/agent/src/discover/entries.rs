@@ -181,10 +181,10 @@ impl Search<'_> {
             let (command, watched, has, mut notes) =
                 taken_apart(&source.bytes[job.command.clone()], Percent::Itself, self.machine);
             notes
-                .push("anacron knows the day alone; grace covers the hours in which it may start".to_owned());
+                .push("anacron only knows days; the grace covers the hours in which it may start".to_owned());
             let schedule = Schedule::every(TimeDelta::days(job.days)).ok();
             let grace = times::MOST_GRACE + TimeDelta::minutes(job.spread_minutes());
-            let continued = || "its command goes on in the next line; write it into one".to_owned();
+            let continued = || "its command continues in the next line; write it in one line".to_owned();
             let refusal = source.blocked.clone().or_else(|| job.is_continued.then(continued));
             // Anacron runs its commands by /bin/sh, regardless of SHELL.
             let origin = Origin::Line {
@@ -248,7 +248,9 @@ impl Search<'_> {
         }
         let is_taken = self.entries.iter().any(|entry| entry.origin == Origin::Service(timer.unit.clone()));
         let refusal = match &service {
-            _ if user.is_some() => Some("it is a user's own; put exec before its command by hand".to_owned()),
+            _ if user.is_some() => {
+                Some("the timer belongs to a user; put exec in front of its command by hand".to_owned())
+            }
             _ if self.options.only_user.is_some() => Some("only root can change it".to_owned()),
             _ if schedule.is_none() => Some(no_schedule(&notes)),
             None => Some(format!("{} has no file, or is masked", timer.unit)),
@@ -257,11 +259,12 @@ impl Search<'_> {
                 Some("its service stays active after its end (RemainAfterExit)".to_owned())
             }
             Some(unit) if unit.path.to_string_lossy().contains("/run/systemd/transient") => {
-                Some("its service was made by a program and vanishes with it".to_owned())
+                Some("its service is transient: a program has made it".to_owned())
             }
-            Some(_) if is_taken => {
-                Some(format!("another timer starts {}, too; its reservation is one", timer.unit))
-            }
+            Some(_) if is_taken => Some(format!(
+                "another timer starts {}, too; a service can have only one reservation",
+                timer.unit
+            )),
             Some(_) => None,
         };
         let by = service.as_ref().and_then(|unit| unit.last("Service", "User")).map(str::to_owned);
@@ -301,7 +304,7 @@ impl Search<'_> {
         }
         let systemd = "/run/systemd/system";
         (asks(systemd) && self.machine.path(systemd).exists())
-            .then_some("it asks for systemd, which runs here, and leaves its work to a timer")
+            .then_some("it does nothing where systemd runs, as here: a timer does its work")
     }
 }
 
@@ -312,10 +315,8 @@ fn taken_apart(bytes: &[u8], percent: Percent, machine: &SearchedMachine) -> Apa
     let has_input = percent == Percent::Input;
     if let Some(own) = unwrap(bytes, percent) {
         let is_gone = machine.is_live() && !machine.path(&own.agent).exists();
-        let gone = format!(
-            "{} is not there, and so the job does not run: install it, or undo the change",
-            own.agent
-        );
+        let gone =
+            format!("{} does not exist, so the job does not run: install it, or undo the change", own.agent);
         let notes = if is_gone { vec![gone] } else { Vec::new() };
         let names = (own.app, own.component);
         return (command::shown(&own.command, has_input), WatchedBy::Discover, Some(names), notes);
@@ -324,11 +325,11 @@ fn taken_apart(bytes: &[u8], percent: Percent, machine: &SearchedMachine) -> Apa
     let (watched, has) = command::watched(&command);
     let mut notes = Vec::new();
     if let WatchedBy::Other(name) = &watched {
-        notes.push(format!("it tells {name} already; the agent goes around that"));
+        notes.push(format!("it reports to {name} already; the agent wraps the whole command"));
     }
     (command, watched, has, notes)
 }
 
 fn no_schedule(notes: &[String]) -> String {
-    notes.last().cloned().unwrap_or_else(|| "it has no schedule that can be said".to_owned())
+    notes.last().cloned().unwrap_or_else(|| "its schedule cannot be expressed".to_owned())
 }

@@ -155,16 +155,17 @@ impl Times {
                 [] => {}
                 [(from, to)] if numbers.bits == 0 && index < 2 => {
                     spread_minutes += (to - from) * if index == 0 { 1 } else { 60 };
-                    let drawn = "cron draws the time at random: grace covers it, from the first on";
+                    let drawn =
+                        "cron chooses the time at random: the grace covers all times from the first one on";
                     note = Some(drawn.to_owned());
                     texts.push(from.to_string());
                     continue;
                 }
-                _ => return Err(format!("cron draws the {} at random ({})", field.name, numbers.text)),
+                _ => return Err(format!("cron chooses the {} at random ({})", field.name, numbers.text)),
             }
             if numbers.bits == 0 {
                 return Err(format!(
-                    "the {} {:?} runs backwards, and cron takes it for none at all",
+                    "the {} {:?} is a range that runs backwards, and matches no time in cron",
                     field.name, numbers.text
                 ));
             }
@@ -172,7 +173,7 @@ impl Times {
             if !numbers.is_plain || numbers.has_rubbish {
                 note.get_or_insert_with(|| {
                     format!(
-                        "cron reads the {} as {}, and passes over the rest",
+                        "cron reads the {} as {}, and ignores the rest",
                         field.name,
                         numbers.written(field)
                     )
@@ -261,7 +262,7 @@ fn range(field: &Field, cursor: &mut FieldCursor<'_>, cron: Cron) -> Result<Rang
     let step = if cursor.take(b'/') {
         let step = number(cursor, 0, &[])?;
         if step == 0 || !ends_well(cursor, b", \t\n") {
-            return Err(": a step is a number from 1 on");
+            return Err(": a step is a number of at least 1");
         }
         step
     } else {

@@ -25,7 +25,7 @@ pub fn names_in(directory: &Path) -> io::Result<Vec<String>> {
 /// Why something cannot be read, for people.
 pub fn unreadable(error: &io::Error) -> String {
     match error.kind() {
-        io::ErrorKind::PermissionDenied => "cannot be read: permission denied; root may".to_owned(),
+        io::ErrorKind::PermissionDenied => "cannot be read: permission denied; root can read it".to_owned(),
         _ => format!("cannot be read: {error}"),
     }
 }

@@ -144,7 +144,7 @@ impl DiscoverPlan {
                     edits.push((at.clone(), wrapped));
                     entries.push(number);
                 }
-                Ok(_) => self.refuse(number, Some("the change could not be taken back".to_owned())),
+                Ok(_) => self.refuse(number, Some("the change could not be undone".to_owned())),
                 Err(problem) => self.refuse(number, Some(problem)),
             }
         }
@@ -153,7 +153,7 @@ impl DiscoverPlan {
         }
         let after = edited(&source.bytes, edits);
         if !reads_alike(source, &after, found.cron) {
-            let reason = "cron would read the changed table otherwise".to_owned();
+            let reason = "cron would interpret the changed table differently".to_owned();
             self.refused.extend(entries.into_iter().map(|entry| LeftAlone { entry, reason: reason.clone() }));
             return;
         }
@@ -185,8 +185,10 @@ impl DiscoverPlan {
         }
         let path = drop_in::path(root, service);
         if fs::symlink_metadata(&path).is_ok() {
-            return self
-                .refuse(index, Some(format!("{} is there already, and not discover's", path.display())));
+            return self.refuse(
+                index,
+                Some(format!("{} exists already and was not made by discover", path.display())),
+            );
         }
         match drop_in::text(options.agent, &entry.app, &entry.component) {
             Ok(text) => self.changes.push(FileChange {

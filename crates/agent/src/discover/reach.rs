@@ -24,7 +24,7 @@ pub(super) fn cannot_run(agent: &Path, user: &str, root: &Path) -> Option<String
     let is_own = user == "root" || !rustix::process::geteuid().is_root();
     (!for_others && !is_own).then(|| {
         format!(
-            "{user} may not run {}; install the agent where everybody may, as in /usr/bin",
+            "{user} cannot run {}; install the agent where every user can run it, such as in /usr/bin",
             agent.display()
         )
     })
@@ -56,7 +56,7 @@ pub(super) fn cannot_report(
             let by_owner = mode & 0o400 != 0 && file.uid() == found.id;
             (mode & 0o004 == 0 && !by_group && !by_owner).then(|| {
                 format!(
-                    "{user} may not read {MACHINES}, so its runs could not be reported; write {}, or let a \
+                    "{user} cannot read {MACHINES}, so its runs could not be reported; write {}, or let a \
                      group of {user} read it (mode 0640)",
                     own.display()
                 )

@@ -54,7 +54,7 @@ pub(super) fn of_line(
             watched,
             notes: Vec::new(),
             refusal: Some(format!(
-                "run-parts starts it with the others of its directory; {} is watched as a whole",
+                "run-parts runs it together with the other scripts of its directory; only {} as a whole can be watched",
                 by.place()
             )),
             origin: Origin::Nothing,

@@ -122,8 +122,8 @@ impl Gathered<'_> {
         let broken = if is_anacron { None } else { refused_file(&path, self.machine) };
         let is_packaged = self.packaged.contains(absolute) || is_of_rpm(self.machine, absolute);
         let blocked = (is_packaged && !self.options.packaged).then(|| {
-            "the file belongs to a package, whose next version would ask about the change; ask for packaged \
-             files, too, to change it all the same"
+            "the file belongs to a package, whose next version would ask about the change; include packaged \
+             files to change it all the same"
                 .to_owned()
         });
         let is_others = self.options.only_user.is_some();
@@ -149,7 +149,10 @@ impl Gathered<'_> {
                 Ok(None) => {}
                 Err(problem) => self.problem(&shown, problem),
             }
-            self.problem("/var/spool/cron", format!("only root can read the crontabs of others than {user}"));
+            self.problem(
+                "/var/spool/cron",
+                format!("only root can read the crontabs of users other than {user}"),
+            );
             return;
         }
         for spool in SPOOLS {

@@ -64,7 +64,7 @@ fn row(entry: &DiscoveredJob, zone: Tz) -> [String; 8] {
 
 fn notes(entry: &DiscoveredJob) -> Vec<String> {
     let is_left = |reason: &&String| !entry.notes.contains(reason) && entry.watched != WatchedBy::Discover;
-    let refusal = entry.refusal.iter().filter(is_left).map(|reason| format!("left as it is: {reason}"));
+    let refusal = entry.refusal.iter().filter(is_left).map(|reason| format!("stays unchanged: {reason}"));
     let all = entry.notes.iter().cloned().chain(refusal);
     all.map(|note| printable(&format!("{}/{}: {note}", entry.app, entry.component))).collect()
 }

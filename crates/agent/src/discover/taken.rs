@@ -23,9 +23,10 @@ pub enum Reader {
 pub fn passed_over(name: &str, cron: Cron, reader: Reader) -> Option<String> {
     let odd = |c: &char| !(c.is_ascii_alphanumeric() || matches!(c, '_' | '-'));
     match cron {
-        Cron::Debian => {
-            name.chars().find(odd).map(|c| format!("its name has {c:?}; letters, digits, _ and - are taken"))
-        }
+        Cron::Debian => name
+            .chars()
+            .find(odd)
+            .map(|c| format!("its name has {c:?}; only letters, digits, _ and - are accepted")),
         _ => {
             const ENDINGS: [&str; 9] =
                 ["~", ".rpmsave", ".rpmorig", ".rpmnew", ",", ".swp", ".dpkg-old", ".dpkg-new", ".dpkg-dist"];
@@ -61,7 +62,7 @@ pub(super) fn refused_file(path: &Path, machine: &SearchedMachine) -> Option<Str
         Cron::SystemdCron | Cron::Other => false,
     };
     if is_wrong {
-        return Some(format!("its mode is {mode:04o}; 0644 or 0600 is taken"));
+        return Some(format!("its mode is {mode:04o}; 0644 or 0600 is accepted"));
     }
     let has_links = machine.cron == Cron::Debian && found.nlink() != 1;
     has_links.then(|| format!("it has {} hard links", found.nlink()))
@@ -83,7 +84,7 @@ pub(super) fn refused_table(path: &Path, user: u32, machine: &SearchedMachine) -
         Cron::SystemdCron | Cron::Other => false,
     };
     if is_wrong {
-        return Some(format!("its mode is {mode:04o}; 0600 is taken"));
+        return Some(format!("its mode is {mode:04o}; 0600 is accepted"));
     }
     let is_strict = matches!(machine.cron, Cron::Debian | Cron::Cronie);
     (is_strict && found.nlink() != 1).then(|| format!("it has {} hard links", found.nlink()))

@@ -213,7 +213,7 @@ impl SystemdTimer {
         if !self.calendars.is_empty() {
             let schedule = self.calendar(machine_zone, &mut notes);
             if let (Some(_), Some((event, _))) = (&schedule, self.monotonic.first()) {
-                notes.push(format!("it also runs by {event}Sec; that is not expected"));
+                notes.push(format!("it also runs by {event}Sec; check-ins for these runs are not expected"));
             }
             return (schedule, notes);
         }
@@ -224,14 +224,18 @@ impl SystemdTimer {
         let period = match (repeated("OnUnitActive"), repeated("OnUnitInactive")) {
             (Some(active), _) => Some(active),
             (None, Some(inactive)) => {
-                notes.push("it counts from the end of the last run: the run's time comes on top".to_owned());
+                notes.push(
+                    "its period counts from the end of the last run, so the run time is added to it"
+                        .to_owned(),
+                );
                 Some(inactive)
             }
             (None, None) => None,
         };
         let Some(period) = period else {
             notes.push(
-                "it runs once after each start and has no period by which a run could be missed".to_owned(),
+                "it runs once after each start and has no period, so a missed run could not be noticed"
+                    .to_owned(),
             );
             return (None, notes);
         };
@@ -241,7 +245,7 @@ impl SystemdTimer {
                 (Some(schedule), notes)
             }
             Err(_) => {
-                notes.push(format!("its period of {} cannot be said", duration::short(period)));
+                notes.push(format!("its period of {} cannot be expressed", duration::short(period)));
                 (None, notes)
             }
         }
@@ -253,12 +257,14 @@ impl SystemdTimer {
         let zone = zoned.first()?.1;
         let same: Vec<&str> = zoned.iter().filter(|(_, own)| *own == zone).map(|(text, _)| *text).collect();
         if same.len() < zoned.len() {
-            notes.push(format!("its times are in several zones; only those in {zone} are expected"));
+            notes.push(format!(
+                "its times are in several time zones; check-ins are expected only at those in {zone}"
+            ));
         }
         match Schedule::calendar(&same.join("; "), Some(zone.name())) {
             Ok(schedule) => Some(schedule),
             Err(invalid) => {
-                notes.push(format!("its times cannot be said: {}", invalid.problem));
+                notes.push(format!("its times cannot be expressed: {}", invalid.problem));
                 None
             }
         }

@@ -29,12 +29,14 @@ pub(super) fn of_line(
     let mut spread = TimeDelta::zero();
     let text = match &job.rhythm {
         Rhythm::Reboot if options.reboot => {
-            notes.push("it runs at each start: nobody can miss it, but its failure is told".to_owned());
+            notes
+                .push("it runs at each start: it is never overdue, but its failures are reported".to_owned());
             return (Schedule::every(NEVER).ok(), LEAST_GRACE);
         }
         Rhythm::Reboot => {
             notes.push(
-                "it runs once at each start and has no period by which a run could be missed".to_owned(),
+                "it runs once at each start and has no period, so a missed run could not be noticed"
+                    .to_owned(),
             );
             return (None, LEAST_GRACE);
         }
@@ -63,7 +65,7 @@ pub(super) fn of_line(
     if let Some(minutes) = delay.and_then(|text| text.parse::<i64>().ok()).filter(|m| (0..=1440).contains(m))
     {
         spread += TimeDelta::minutes(minutes);
-        notes.push(format!("RANDOM_DELAY makes it up to {minutes} minutes late: that is in its grace"));
+        notes.push(format!("RANDOM_DELAY makes it up to {minutes} minutes late: its grace includes that"));
     }
     let grace = usual_grace(&schedule, options.now) + spread;
     (Some(schedule), grace)
@@ -81,7 +83,7 @@ fn zone_of(job: &CronJob, machine: &SearchedMachine, notes: &mut Vec<String>) ->
         };
     };
     if !cron.knows_zone() {
-        notes.push(format!("CRON_TZ is no zone to {}: it runs in {}", cron.name(), machine.zone));
+        notes.push(format!("{} ignores CRON_TZ: it runs in {}", cron.name(), machine.zone));
         return Ok(machine.zone);
     }
     if cron == Cron::Cronie {

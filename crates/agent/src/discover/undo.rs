@@ -53,7 +53,7 @@ pub fn undo(
             WrapTarget::Crontab(user) => format!("crontab of {user}"),
         };
         let says =
-            format!("is gone, and nothing is to be taken back; what was there is in {}", backup.display());
+            format!("is gone, and there is nothing to undo; the content before is in {}", backup.display());
         outcomes.push(ApplyOutcome::new(&place, Ok(says)));
     }
     let mut has_units = false;
@@ -89,22 +89,24 @@ fn table(
     let is_original = noted.is_some_and(|noted| noted.original.as_ref() == Some(&digest(&without_own)));
     let backup = noted.and_then(|noted| noted.backup.as_ref());
     let (content, says) = match noted {
-        Some(_) if is_as_written && is_original => (without_own, "is as it was, byte for byte".to_owned()),
+        Some(_) if is_as_written && is_original => (without_own, "is restored, byte for byte".to_owned()),
         // This version or another cron reads the lines differently than at the time of the change.
         Some(_) if is_as_written => {
             let content = backup.and_then(|path| read_bounded(path).ok());
-            let content = content.ok_or("its lines cannot be told apart any more, and its backup is gone")?;
-            (content, "is as it was, by its backup".to_owned())
+            let content = content
+                .ok_or("the lines of discover cannot be recognized any more, and the backup is gone")?;
+            (content, "is restored from its backup".to_owned())
         }
         Some(noted) => {
-            let kept =
-                backup.map(|path| format!("; what was there is in {}", path.display())).unwrap_or_default();
+            let kept = backup
+                .map(|path| format!("; the content before is in {}", path.display()))
+                .unwrap_or_default();
             let says =
-                format!("was changed after {}: only the agent was taken away from its lines{kept}", noted.at);
+                format!("was changed after {}: only the agent was removed from its lines{kept}", noted.at);
             (without_own, says)
         }
         None => {
-            (without_own, "there is no record of it: only the agent was taken away from its lines".to_owned())
+            (without_own, "there is no record of it: only the agent was removed from its lines".to_owned())
         }
     };
     if content != source.bytes {
@@ -151,7 +153,7 @@ fn unit(
     options: &SearchOptions,
 ) -> Result<String, String> {
     let target = WrapTarget::File(path.to_owned());
-    let Some(bytes) = current(&target, found, options)? else { return Ok("is gone already".to_owned()) };
+    let Some(bytes) = current(&target, found, options)? else { return Ok("was removed already".to_owned()) };
     let is_as_written = noted.is_some_and(|noted| noted.written == digest(&bytes));
     let rest = drop_in::without_own(&String::from_utf8_lossy(&bytes)).filter(|_| !is_as_written);
     let Some(rest) = rest else {
@@ -161,5 +163,5 @@ fn unit(
         return Ok("is removed".to_owned());
     };
     put(&target, rest.as_bytes(), found, options)?;
-    Ok("was changed by hand: only the agent's command was taken away".to_owned())
+    Ok("was changed by hand: only the agent's command was removed".to_owned())
 }

@@ -74,7 +74,7 @@ impl Wrapping<'_> {
             Percent::Input => command::input_at(command),
             Percent::Itself => command.len(),
             Percent::Unknown if command.contains(&b'%') => {
-                return Err("it has a %, and what this cron makes of it is not known".to_owned());
+                return Err("it has a %, and it is not known how this cron interprets that".to_owned());
             }
             Percent::Unknown => command.len(),
         };
@@ -89,7 +89,7 @@ impl Wrapping<'_> {
         if !shell.file_name().and_then(OsStr::to_str).is_some_and(|name| SHELLS.contains(&name)) {
             let known = SHELLS.join(", ");
             return Err(format!(
-                "its SHELL is {}; only for {known} a command can be quoted safely",
+                "its SHELL is {}; a command can only be quoted safely for {known}",
                 self.shell
             ));
         }
@@ -100,8 +100,8 @@ impl Wrapping<'_> {
             self.agent.to_str().filter(|path| command::is_plain(path.as_bytes()) && !path.contains(' '));
         let Some(agent) = agent.filter(|path| path.ends_with("/innkeeper-agent")) else {
             return Err(format!(
-                "the agent lies at {}; it must be an absolute path without blanks and odd characters that \
-                 ends in /innkeeper-agent",
+                "the agent is at {}; its path must be absolute, without blanks and special characters, and \
+                 end in /innkeeper-agent",
                 self.agent.display()
             ));
         };
@@ -125,7 +125,7 @@ impl Wrapping<'_> {
         let longest = if is_cronie && command.len() > LONGEST { LONGEST_OF_CRONIE } else { LONGEST };
         if before + wrapped.len() > longest {
             return Err(format!(
-                "the line would have a command of {} bytes, and cron takes {longest}; put the \
+                "the line would have a command of {} bytes, and cron accepts {longest}; put the \
                  command into a script",
                 before + wrapped.len()
             ));

@@ -22,7 +22,9 @@ pub fn hand_over(source: PipeReader, stream: Stream, writer: &StreamWriter, is_s
     let mut command = Command::new("/proc/self/exe");
     command.arg(SUBCOMMAND).env_clear().current_dir("/").stdin(source).stdout(target).stderr(Stdio::null());
     if let Err(error) = command.spawn() {
-        logbook::note(format_args!("the output of what the job left behind ends here: {error}"));
+        logbook::note(format_args!(
+            "the output of processes that the job left behind is lost from here on: {error}"
+        ));
     }
 }
 

@@ -56,7 +56,7 @@ impl GatheredOutput {
     pub fn notes(&self) -> Vec<String> {
         let beyond = self.beyond.as_ref().map(|name| {
             format!(
-                "a check-in takes {MOST_FIGURES} figures; those beyond are left out, of which {name} is the first"
+                "a check-in can have {MOST_FIGURES} figures; the others are left out, the first of them is {name}"
             )
         });
         let wrong = self.wrong.map(|flaw| match self.wrong_lines {
@@ -88,7 +88,7 @@ mod tests {
         let gathered = gathered(OutputRedactor::default(), &lines);
         assert_eq!(gathered.figures().json()["f0"], 7);
         let notes = gathered.notes();
-        assert!(notes[0].ends_with("f20 is the first") && notes.len() == 2, "{notes:?}");
+        assert!(notes[0].ends_with("first of them is f20") && notes.len() == 2, "{notes:?}");
         assert!(notes[1].starts_with("2 lines of its output"), "{notes:?}");
     }
 

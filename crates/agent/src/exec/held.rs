@@ -55,7 +55,7 @@ impl HeldOutput {
         }
         let recent = std::mem::take(&mut self.recent);
         if replay(&mut &recent[..], writer).is_err() {
-            crate::logbook::note("output that was held back is not whole");
+            crate::logbook::note("a part of the output that was held back is lost");
         }
     }
 

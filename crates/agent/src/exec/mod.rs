@@ -66,7 +66,10 @@ pub fn run(plan: ExecPlan, overrides: Overrides) -> u8 {
     let within = std::env::var(nesting::RUN).ok();
     if nesting::is_within(within.as_deref(), &plan.what) {
         logbook::open(StateDirectory::open(None).ok().as_ref());
-        logbook::note(format_args!("a run of {} within another is not reported by itself", plan.what));
+        logbook::note(format_args!(
+            "a run of {} within another run of it is not reported separately",
+            plan.what
+        ));
         return Run { plan, reporter: None, notes: Vec::new() }.go(within.and_then(|run| run.parse().ok()));
     }
     let mut notes = Vec::new();
@@ -86,7 +89,7 @@ pub fn run(plan: ExecPlan, overrides: Overrides) -> u8 {
         Some(Lock::Taken(file)) => Some(file),
         Some(Lock::Held) => return skip(&plan, reporter),
         Some(Lock::Impossible(problem)) => {
-            notes.push(format!("it ran without its lock, which could not be had: {problem}"));
+            notes.push(format!("it ran without its lock, which could not be taken: {problem}"));
             None
         }
     };
@@ -97,7 +100,8 @@ pub fn run(plan: ExecPlan, overrides: Overrides) -> u8 {
 fn skip(plan: &ExecPlan, reporter: Option<Reporter>) -> u8 {
     let kind = if plan.lock_fail { ReportKind::Fail } else { ReportKind::Log };
     let mut report = SpooledReport::new(plan.names.clone(), kind, Stamp::now());
-    report.output = Some("innkeeper-agent: this run was left out: another one is not over yet".to_owned());
+    report.output =
+        Some("innkeeper-agent: this run was skipped because another one is still active".to_owned());
     if plan.lock_fail {
         report.exit_status = Some(SKIPPED);
     }

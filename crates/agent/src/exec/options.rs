@@ -29,23 +29,23 @@ pub struct Options {
     #[structopt(value_name = "APP/COMPONENT", required_unless = "ping")]
     pub name: Option<String>,
 
-    /// Report to this ping address, where no name and no token are known
+    /// Report to this ping address instead, without a name and a token
     #[structopt(long, value_name = "URL", conflicts_with = "name")]
     pub ping: Option<String>,
 
-    /// Run this script by bash, in which a pipeline fails when one of its commands does
+    /// Run this script with bash; a pipeline fails if any of its commands fails
     #[structopt(long, value_name = "SCRIPT", parse(from_os_str))]
     pub shell: Option<OsString>,
 
-    /// Make or change the reservation: a run every so often (15m, 1d)
+    /// Make or change the reservation: a run at this interval (15m, 1d)
     #[structopt(long, value_name = "PERIOD", conflicts_with_all = &["cron", "calendar"])]
     pub every: Option<String>,
 
-    /// Make or change the reservation: a run at the instants of this cron expression
+    /// Make or change the reservation: a run at the times of this cron expression
     #[structopt(long, value_name = "EXPRESSION", conflicts_with = "calendar")]
     pub cron: Option<String>,
 
-    /// Make or change the reservation: a run at the instants of this systemd calendar expression
+    /// Make or change the reservation: a run at the times of this systemd calendar expression
     #[structopt(long, value_name = "EXPRESSION")]
     pub calendar: Option<String>,
 
@@ -57,37 +57,37 @@ pub struct Options {
     #[structopt(long, value_name = "DURATION")]
     pub grace: Option<String>,
 
-    /// Make or change the reservation: what must hold of the figures ('rows > 0', 'bytes >= 0.5 * median(10)'), or the
-    /// run has failed; can be given several times, and '' removes it
+    /// Make or change the reservation: a condition for the figures ('rows > 0', 'bytes >= 0.5 * median(10)'): a success
+    /// that breaks it counts as a failure; can be given several times; '' removes all conditions
     #[structopt(long, value_name = "CLAUSE", number_of_values = 1)]
     pub expect: Vec<String>,
 
-    /// Make or change the reservation: how often an open alert is told again; 0s for once only, each for at each failed
-    /// run
+    /// Make or change the reservation: how often reminders of an open alert are sent; 0s for none, each for one at each
+    /// failed run
     #[structopt(long, value_name = "DURATION")]
     pub remind_every: Option<String>,
 
-    /// The longest that a run may take: it is told when it takes longer
+    /// The longest time that a run may take; a longer run is reported
     #[structopt(long, value_name = "DURATION")]
     pub max_run: Option<String>,
 
-    /// End a run that takes longer than --max-run: TERM, later KILL, for all its processes
+    /// End a run that takes longer than --max-run: all its processes get TERM, and later KILL
     #[structopt(long, requires = "max-run")]
     pub kill: bool,
 
-    /// How long it has between the two [default: 10s]
+    /// The time between TERM and KILL [default: 10s]
     #[structopt(long, value_name = "DURATION", requires = "kill")]
     pub kill_after: Option<String>,
 
-    /// Run only while no other run of the same job does; else end with status 75
+    /// Run only if no other run of the same job is active; otherwise exit with 75
     #[structopt(long)]
     pub lock: bool,
 
-    /// Wait for the other run so long [implies --lock]
+    /// Wait for the other run up to this time [implies --lock]
     #[structopt(long, value_name = "DURATION")]
     pub lock_wait: Option<String>,
 
-    /// Report a run that was left out because of --lock as a failure, not only as a note [implies --lock]
+    /// Report a run that was skipped because of --lock as a failure and not only as a note [implies --lock]
     #[structopt(long)]
     pub lock_fail: bool,
 
@@ -95,28 +95,28 @@ pub struct Options {
     #[structopt(long)]
     pub quiet_unless_fail: bool,
 
-    /// Report no output; the job writes to where it would write without the agent
+    /// Report no output; the job writes directly to the agent's output streams
     #[structopt(long, conflicts_with = "quiet-unless-fail")]
     pub no_output: bool,
 
-    /// Mask what fits this regular expression in the output that is reported; can be given several times
+    /// Mask what matches this regular expression in the reported output; can be given several times
     #[structopt(long, value_name = "PATTERN", number_of_values = 1)]
     pub redact: Vec<String>,
 
-    /// Mask the value of this environment variable in the output that is reported; can be given several times
+    /// Mask the value of this environment variable in the reported output; can be given several times
     #[structopt(long, value_name = "NAME", number_of_values = 1)]
     pub redact_env: Vec<String>,
 
-    /// A number that the run brings, known before it; can be given several times. Lines ::figure NAME=VALUE of the
-    /// output are such as well
+    /// A figure of the run that is known before it starts; can be given several times. Lines ::figure NAME=VALUE in the
+    /// output are figures, too
     #[structopt(long = "figure", value_name = "NAME=VALUE", number_of_values = 1)]
     pub figures: Vec<String>,
 
-    /// Report of the output its figures alone
+    /// Report only the figures of the output, not its text
     #[structopt(long, conflicts_with = "no-output")]
     pub figures_only: bool,
 
-    /// Exit statuses that count as a success beside 0, as in 1,24 or 1-3
+    /// Exit statuses besides 0 that count as a success, such as 1,24 or 1-3
     #[structopt(long, value_name = "STATUSES", number_of_values = 1)]
     pub ok: Vec<String>,
 

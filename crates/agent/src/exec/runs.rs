@@ -210,7 +210,7 @@ fn interrupted(record: &RunRecord, seen_ms: i64, now: &Stamp) -> Option<SpoolEnt
         false => Stamp { wall_ms: seen_ms.max(start.stamp.wall_ms), ..start.stamp.clone() },
     };
     let why = match is_same_boot {
-        true => "the agent that ran it was killed; what became of the command is not known",
+        true => "the agent that ran it was killed, and the result of the command is not known",
         false => "the machine was restarted while it ran",
     };
     let mut end = SpooledReport::new(start.names.clone(), ReportKind::Fail, stamp);

@@ -228,7 +228,7 @@ impl Supervisor {
         if let Err(error) = sent
             && error.raw_os_error() == Some(Errno::PERM.raw_os_error())
         {
-            notes.push(format!("not all of it could be ended: {error}"));
+            notes.push(format!("some of its processes could not be ended: {error}"));
         }
     }
 

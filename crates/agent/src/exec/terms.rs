@@ -39,7 +39,7 @@ impl ExecSpec {
     /// Remembers that these terms were sent.
     pub fn note(&self) {
         if let Err(error) = write_whole(&self.directory, &self.name, self.content.as_bytes()) {
-            logbook::note(format_args!("that a reservation was made cannot be noted: {error}"));
+            logbook::note(format_args!("it cannot be stored that a reservation was made: {error}"));
         }
     }
 }

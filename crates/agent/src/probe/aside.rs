@@ -49,7 +49,7 @@ pub(crate) fn aside<T: Send + 'static>(
     receiver.recv_timeout(left).map_err(|error| match error {
         RecvTimeoutError::Timeout => bound.timeout(),
         RecvTimeoutError::Disconnected => {
-            Failure::unknown("the check itself failed: an error in this program")
+            Failure::unknown("the check itself failed: a bug in innkeeper-agent")
         }
     })?
 }

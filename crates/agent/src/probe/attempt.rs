@@ -111,7 +111,7 @@ impl Bound {
         }
         let what = match error.kind() {
             io::ErrorKind::UnexpectedEof => "the server closed the connection".to_owned(),
-            io::ErrorKind::ConnectionReset => "the server cut the connection".to_owned(),
+            io::ErrorKind::ConnectionReset => "the server reset the connection".to_owned(),
             io::ErrorKind::BrokenPipe => "the server closed the connection".to_owned(),
             _ => plain_error(error),
         };
@@ -140,7 +140,7 @@ mod tests {
         limits.set(Phase::Tls, Some(Duration::from_secs(2)));
         limits.set(Phase::Body, Some(Duration::from_secs(60)));
         let said = |phase| attempt.bound(phase, &limits).timeout().what;
-        assert_eq!(said(Phase::Tls), "timed out after 2s while agreeing on TLS");
+        assert_eq!(said(Phase::Tls), "timed out after 2s while negotiating TLS");
         assert_eq!(said(Phase::Body), "timed out after 10s while reading the answer");
         assert_eq!(attempt.whole().timeout().what, "timed out after 10s");
     }

@@ -180,7 +180,8 @@ fn read_probe(
     let expect = if has_own || is_exact { EXPECT_FIGURES } else { EXPECT };
     let promise = Promise::read(&mut section, schedule, timing.longest(kind), expect);
     if is_plain && is_exact && !has_own {
-        let twice = |_: &str| Err::<String, _>(format!("is {EXPECT_FIGURES} of this kind; give one of them"));
+        let twice =
+            |_: &str| Err::<String, _>(format!("means {EXPECT_FIGURES} for this kind; give one of them"));
         section.list(EXPECT, usize::MAX, twice);
     }
     let warn_after = read::maybe_duration(&mut section, "warn_after");
@@ -252,13 +253,13 @@ fn schedule(section: &mut Section<'_>, origin: &Origin) -> Option<Schedule> {
         return None;
     };
     if let Some(second) = second {
-        let what = format!("stands beside {}; give one of them", keys[at]);
+        let what = format!("cannot be combined with {}; give one of them", keys[at]);
         section.refuse(keys[second], origins[second].clone(), what);
         return None;
     }
     let text = said[at].as_deref()?;
     if at == 0 && zone.is_some() {
-        section.refuse("tz", zone_origin, "goes with cron or calendar; every needs none");
+        section.refuse("tz", zone_origin, "is only valid with cron or calendar, not with every");
     }
     let read = match at {
         0 => duration::parse("every", text).and_then(Schedule::every),
@@ -362,7 +363,7 @@ fn refuse_doubles(read: &mut Probes) {
                 && other != probe.name
             {
                 let what = format!(
-                    "its reservation {:?} of app {:?} is that of probe {other} already; name another component",
+                    "its reservation {:?} of app {:?} belongs to probe {other} already; set another component",
                     target.component.as_str(),
                     target.app.as_str()
                 );

@@ -71,7 +71,7 @@ pub(crate) fn over_stream(
     read(stream, &mut answer)?;
     match is_answer(&answer, id, question) {
         true => Ok(answer),
-        false => Err(Failure::critical("it answers another question")),
+        false => Err(Failure::critical("it answers a different query")),
     }
 }
 

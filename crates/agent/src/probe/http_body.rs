@@ -100,7 +100,7 @@ impl Body {
             answer.headers.get("content-encoding").map(|value| String::from_utf8_lossy(value.as_bytes()));
         if let Some(encoding) = encoding.filter(|encoding| !encoding.eq_ignore_ascii_case("identity")) {
             return Err(format!(
-                "its body is encoded ({encoding}), which was not asked for; it cannot be looked into"
+                "its body is encoded ({encoding}), which was not requested, so it cannot be checked"
             ));
         }
         let body = String::from_utf8_lossy(&answer.body);
@@ -131,7 +131,7 @@ impl Body {
 
 fn texts(section: &mut Section<'_>, key: &'static str) -> Vec<String> {
     section.list(key, MOST, |text| match text.is_empty() {
-        true => Err("has an empty text, which is in every body".to_owned()),
+        true => Err("has an empty text, which every body contains".to_owned()),
         false => Ok(text.to_owned()),
     })
 }

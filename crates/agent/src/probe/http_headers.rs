@@ -168,10 +168,10 @@ fn authorization(section: &mut Section<'_>) -> Option<HeaderValue> {
     let password = section.secret("password", "password_file");
     let bearer = section.secret("bearer", "bearer_file");
     if let (Some((_, origin)), None, true) = (&password, &username, user_origin == Origin::Default) {
-        section.refuse("password", origin.clone(), "goes with username");
+        section.refuse("password", origin.clone(), "is only valid together with username");
     }
     if let (Some((_, origin)), Some(_)) = (&bearer, &username) {
-        section.refuse("bearer", origin.clone(), "stands beside username; give one of the two");
+        section.refuse("bearer", origin.clone(), "cannot be combined with username; give one of them");
     }
     match (username, bearer) {
         (Some(username), _) => {

@@ -82,7 +82,7 @@ pub(crate) fn line(stream: &mut impl Stream) -> Result<String, Failure> {
         match byte[0] {
             b'\n' => break,
             _ if line.len() >= LONGEST_LINE => {
-                return Err(Failure::critical("the server's line is too long for what it should be"));
+                return Err(Failure::critical("the server sends a line that is too long"));
             }
             byte => line.push(byte),
         }

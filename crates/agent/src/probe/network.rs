@@ -75,7 +75,7 @@ pub(crate) fn host(text: &str) -> Result<String, String> {
     let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
     let bare = match bare {
         Some(inner) if inner.parse::<Ipv6Addr>().is_err() => {
-            return Err(format!("{text:?} has brackets around what is no IPv6 address"));
+            return Err(format!("{text:?} has brackets around something that is not an IPv6 address"));
         }
         Some(inner) => inner,
         None => text,
@@ -250,7 +250,7 @@ mod tests {
             ("db:http", "is no port"),
             (":80", "neither a name nor an address"),
             ("a b:80", "neither a name nor an address"),
-            ("[db]:80", "no IPv6 address"),
+            ("[db]:80", "not an IPv6 address"),
             ("http://db:80", "neither"),
         ] {
             assert!(host_and_port(bad, None).unwrap_err().contains(says), "{bad}");

@@ -89,7 +89,7 @@ impl Phase {
         match self {
             Self::Dns => "resolving the name",
             Self::Connect => "connecting",
-            Self::Tls => "agreeing on TLS",
+            Self::Tls => "negotiating TLS",
             Self::FirstByte => "waiting for the answer",
             Self::Body => "reading the answer",
         }

@@ -33,13 +33,13 @@ impl Proxy {
 
     fn parse(text: &str) -> Result<Self, String> {
         let write = "write http://host:port";
-        let url = Url::parse(text).map_err(|_| format!("is no address of a proxy; {write}"))?;
+        let url = Url::parse(text).map_err(|_| format!("is not the address of a proxy; {write}"))?;
         if url.scheme() != "http" {
-            return Err(format!("is of the scheme {:?}; {write}", url.scheme()));
+            return Err(format!("has the scheme {:?}; {write}", url.scheme()));
         }
         if !url.username().is_empty() || url.password().is_some() {
             return Err(
-                "holds a user or password; give them as proxy_username and proxy_password_file".to_owned()
+                "contains a user or password; give them as proxy_username and proxy_password_file".to_owned()
             );
         }
         let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();

@@ -57,7 +57,7 @@ fn ask(host: &str, port: u16, family: Family, bound: &Bound) -> Result<Answer, F
     if WAITING.fetch_add(1, Ordering::SeqCst) >= MOST_WAITING {
         WAITING.fetch_sub(1, Ordering::SeqCst);
         return Err(Failure::critical(format!(
-            "could not resolve {host} (temporary): {MOST_WAITING} earlier questions wait for the resolver"
+            "could not resolve {host} (temporary): {MOST_WAITING} earlier queries still wait for the resolver"
         )));
     }
     let (sender, receiver) = sync_channel(1);
@@ -136,7 +136,7 @@ fn refused(host: &str, family: Family, kind: LookupErrorKind) -> Failure {
         }
         LookupErrorKind::NoData => Failure::critical(no_address(host, family)),
         LookupErrorKind::Again => Failure::critical(format!(
-            "could not resolve {host} (temporary): the resolver did not answer, or is in trouble"
+            "could not resolve {host} (temporary): the resolver did not answer or reported a failure"
         )),
         other => Failure::critical(format!("could not resolve {host}: the resolver failed ({other:?})")),
     }

@@ -38,7 +38,7 @@ fn once(probe: &Probe, target: &ProbeTarget, mut attempt: ProbeAttempt) -> Probe
         Ok(Ok(outcome)) => outcome,
         Ok(Err(failure)) => ProbeOutcome::new(failure.status, failure.what),
         Err(_) => {
-            ProbeOutcome::new(ProbeStatus::Unknown, "the check itself failed: an error in this program")
+            ProbeOutcome::new(ProbeStatus::Unknown, "the check itself failed: a bug in innkeeper-agent")
         }
     };
     let phases: &Phases = &attempt.phases;
@@ -62,7 +62,7 @@ fn over_both(probe: &Probe, target: &ProbeTarget, now: Time) -> ProbeOutcome {
         let v4 = scope.spawn(|| over(Family::V4));
         let v6 = over(Family::V6);
         let lost =
-            || ProbeOutcome::new(ProbeStatus::Unknown, "the check itself failed: an error in this program");
+            || ProbeOutcome::new(ProbeStatus::Unknown, "the check itself failed: a bug in innkeeper-agent");
         (v4.join().unwrap_or_else(|_| lost()), v6)
     });
     let mut merged = ProbeOutcome::new(v4.status, format!("IPv4: {}", v4.summary));

@@ -100,7 +100,7 @@ fn imap(wire: &mut Wire) -> Result<(), Failure> {
             None => {}
         }
     }
-    Err(Failure::critical("the server does not come to an answer"))
+    Err(Failure::critical("the server sends too many lines before its answer"))
 }
 
 /// Requests TLS from a Postgres server. Returns whether it agreed.

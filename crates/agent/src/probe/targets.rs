@@ -58,7 +58,7 @@ impl Targets {
                 findings.problem(
                     list.origin.clone(),
                     key("targets"),
-                    "stands beside target; give one of them",
+                    "cannot be combined with target; give one of them",
                 );
             }
             (Some(one), None) => match &one.value {
@@ -176,7 +176,7 @@ impl Targets {
                 Ok(names) => names,
                 Err(invalid) => {
                     let what = format!(
-                        "{called:?} makes no name of a reservation: {invalid}; name the target: \
+                        "{called:?} gives no valid name of a reservation: {invalid}; name the target: \
                          targets = {{ name = \"…\" }}"
                     );
                     section.refuse(key, origin, what);
@@ -184,8 +184,9 @@ impl Targets {
                 }
             };
             if !seen.insert((app.clone(), component.clone())) {
-                let what =
-                    format!("{called:?} comes twice; name the targets apart: targets = {{ name = \"…\" }}");
+                let what = format!(
+                    "{called:?} occurs twice; give the targets different names: targets = {{ name = \"…\" }}"
+                );
                 section.refuse(key, origin, what);
                 continue;
             }

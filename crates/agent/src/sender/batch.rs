@@ -77,9 +77,9 @@ pub fn deliver(
     let wrong = |why: &str| ApiTrouble::Garbled { place: place(&url), why: why.to_owned() };
     let listed = answer.get("reports").and_then(Value::as_array);
     let listed = listed.filter(|listed| listed.len() == reports.len());
-    let listed = listed.ok_or_else(|| wrong("it does not say what became of each report"))?;
+    let listed = listed.ok_or_else(|| wrong("it does not contain a result for each report"))?;
     let outcomes = listed.iter().map(outcome).collect::<Option<Vec<SendResult>>>();
-    let outcomes = outcomes.ok_or_else(|| wrong("it does not say what became of a report"))?;
+    let outcomes = outcomes.ok_or_else(|| wrong("the result of a report is missing in it"))?;
     let output_bytes = answer.get("output_bytes").and_then(Value::as_u64);
     Ok(Delivered { outcomes, output_bytes: output_bytes.and_then(|bytes| usize::try_from(bytes).ok()) })
 }

@@ -104,7 +104,7 @@ impl KeptReports {
                 .map_err(std::io::Error::other)
                 .and_then(|directory| content.and_then(|content| write_whole(&directory, FILE, &content)));
             if let Err(error) = written {
-                logbook::note(format_args!("what is kept cannot be noted: {error}"));
+                logbook::note(format_args!("the times of kept reports cannot be stored: {error}"));
             }
         }
         if !self.0.is_empty() {
@@ -132,7 +132,7 @@ impl std::fmt::Display for KeptReports {
         let why = self.0.first().map(|one| format!("{}: {}", one.whose(), one.why)).unwrap_or_default();
         write!(
             f,
-            "{count} kept for a day, in case this is set right (a reservation that is missing: innkeeper-agent reserve): {why}"
+            "{count} kept for a day, until the cause is fixed (for a missing reservation: innkeeper-agent reserve): {why}"
         )
     }
 }

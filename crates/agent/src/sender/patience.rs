@@ -26,7 +26,7 @@ impl NotBefore {
         if let Err(error) =
             content.and_then(|content| write_whole(&directory, &file_name(destination), &content))
         {
-            logbook::note(format_args!("how long the server wants patience cannot be kept: {error}"));
+            logbook::note(format_args!("the server's Retry-After cannot be stored: {error}"));
         }
     }
 

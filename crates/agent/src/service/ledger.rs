@@ -55,9 +55,7 @@ impl Ledger {
         match std::fs::read(state.file(FILE)).map(|bytes| serde_json::from_slice(&bytes)) {
             Ok(Ok(servers)) => self.servers = servers,
             Ok(Err(error)) => {
-                say(format_args!(
-                    "{FILE} cannot be read, so that no reservation is checked out by it: {error}"
-                ));
+                say(format_args!("{FILE} cannot be read, so no reservation is checked out: {error}"));
                 self.servers = BTreeMap::new();
             }
             Err(_) => {}
@@ -103,7 +101,7 @@ impl Ledger {
         match written {
             Ok(()) => self.is_changed = false,
             Err(error) => {
-                say(format_args!("which reservations the probes have cannot be noted: {error}"));
+                say(format_args!("the list of the probes' reservations cannot be written: {error}"));
             }
         }
     }

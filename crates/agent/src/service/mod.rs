@@ -25,11 +25,11 @@ const WRONG: u8 = 1;
 #[allow(missing_docs)]
 #[derive(Debug, StructOpt)]
 pub struct Options {
-    /// Run what is due at this run of a crontab, and end: minute, hour, day, noon
+    /// Run the probes that belong to this run of a crontab, and exit: minute, hour, day, noon
     #[structopt(long, value_name = "WHEN")]
     once: Option<String>,
 
-    /// Run every probe now, write what came of each, and report nothing; ends with 1 where one fails
+    /// Run every probe once, print the results, and report nothing; exits with 1 if a probe fails
     #[structopt(long = "try", conflicts_with = "once")]
     is_try: bool,
 }

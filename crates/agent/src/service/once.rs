@@ -34,7 +34,7 @@ pub(super) fn run(overrides: &Overrides, occasion: Occasion) -> u8 {
     let state = StateDirectory::open(plan.config.state.as_deref()).ok();
     let lock = state.map(|state| try_lock(&state.file(&format!("probe-{occasion:?}.lock").to_lowercase())));
     if let Some(Ok(None)) = lock {
-        say("the run before this one is not over; this one is left out");
+        say("the previous run is still active; this one is skipped");
         return WRONG;
     }
     let mut runner = Runner::once(plan.probes.clone(), occasion, SystemClock.now());
@@ -58,7 +58,7 @@ pub(super) fn try_all(overrides: &Overrides) -> u8 {
         vec![names_of(one.1).to_string(), outcome.status.as_str().to_owned(), outcome.summary.clone()]
     };
     let rows: Vec<Vec<String>> = all.iter().zip(&outcomes).map(row).collect();
-    crate::commands::say(&table::of(&["RESERVATION", "STATUS", "WHAT CAME OF IT"], &rows));
+    crate::commands::say(&table::of(&["RESERVATION", "STATUS", "RESULT"], &rows));
     let failed = all.iter().zip(&outcomes).any(|((probe, _), one)| probe.is_failure(one.status));
     if failed || !plan.problems.is_empty() { WRONG } else { 0 }
 }

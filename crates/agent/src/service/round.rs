@@ -33,7 +33,7 @@ pub(super) fn serve(overrides: &Overrides) -> u8 {
     let mut signals = match Signals::new([SIGHUP, SIGINT, SIGTERM]) {
         Ok(signals) => signals,
         Err(error) => {
-            say(format_args!("signals cannot be heard: {error}"));
+            say(format_args!("signals cannot be caught: {error}"));
             return super::WRONG;
         }
     };
@@ -100,13 +100,13 @@ impl Round {
         let mut plan = load(&self.overrides);
         self.own_at_ms = 0;
         if plan.is_file_lost {
-            say("the configuration cannot be read, so all goes on as it was");
+            say("the configuration cannot be read, so the old one stays in use");
             plan.problems.iter().for_each(say);
             self.plan.problems = plan.problems;
             return;
         }
         plan.keep_broken_of(&self.plan);
-        say(format_args!("the configuration is read again: {} targets are probed", plan.targets().count()));
+        say(format_args!("the configuration was reloaded: {} targets are probed", plan.targets().count()));
         plan.problems.iter().for_each(say);
         self.runner.reload(plan.probes.clone(), SystemClock.now());
         self.plan = plan;
@@ -156,11 +156,14 @@ pub(super) fn report_of(done: &probe::runner::ProbeReport) -> SpooledReport {
         text.push_str(&format!("It was run {} times for this.\n", done.runs));
     }
     if done.missed > 0 {
-        text.push_str(&format!("{} runs before it were left out: their turn did not come.\n", done.missed));
+        text.push_str(&format!(
+            "{} runs before it were skipped, because the target was still being probed or waited for its turn.\n",
+            done.missed
+        ));
     }
     if done.figures_beyond > 0 {
         let (beyond, most) = (done.figures_beyond, MOST_FIGURES);
-        text.push_str(&format!("{beyond} of its figures are left out: a check-in takes {most}.\n"));
+        text.push_str(&format!("{beyond} of its figures are left out: a check-in can have {most}.\n"));
     }
     report.figures = done.figures.clone();
     report.output = Some(text);

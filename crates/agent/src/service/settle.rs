@@ -159,14 +159,17 @@ impl Reservations {
                     reserved.notes().for_each(|note| say(format_args!("{}: {note}", one.names)));
                     if is_taken_over {
                         say(format_args!(
-                            "{} was there before: what its probe says of it holds from now on, its schedule above all",
+                            "{} existed before: from now on the probe determines its schedule and other configured fields",
                             one.names
                         ));
                     }
                     self.ledger.put(now);
                 }
                 Err(trouble @ ApiTrouble::Refused { .. }) => {
-                    say(format_args!("the reservation {} is not as it is to be: {trouble}", one.names));
+                    say(format_args!(
+                        "the reservation {} could not be made or changed: {trouble}",
+                        one.names
+                    ));
                     progress = Progress::Refused;
                     // The agent still did not make it. If somebody makes it by hand meanwhile, it is theirs; if it
                     // exists, no further note is needed.
@@ -231,7 +234,9 @@ impl Reservations {
             }
             if known.made {
                 match check_out(api, &known.names, left.min(PATIENCE)) {
-                    Ok(()) => say(format_args!("{} is checked out: no probe has it any more", known.names)),
+                    Ok(()) => {
+                        say(format_args!("{} is checked out: no probe reports to it any more", known.names))
+                    }
                     // Somebody else has checked it out first.
                     Err(ApiTrouble::Refused { status: 404, is_own: true, .. }) => {}
                     Err(trouble @ ApiTrouble::Refused { .. }) => {

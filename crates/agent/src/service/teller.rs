@@ -61,7 +61,9 @@ impl Teller {
     pub fn new(plan: &ServicePlan) -> Self {
         let state = StateDirectory::open(plan.config.state.as_deref())
             .and_then(|state| StateDirectory::open(Some(&state.within("probes")?)))
-            .map_err(|problem| say(format_args!("{problem}; what cannot be sent at once waits in memory")))
+            .map_err(|problem| {
+                say(format_args!("{problem}; reports that cannot be sent at once wait in memory"))
+            })
             .ok();
         let mut teller = Self {
             api: Err(String::new()),
@@ -162,7 +164,7 @@ impl Teller {
         match self.bring(until) {
             Ok(()) => {
                 if !self.last_problem.is_empty() {
-                    say("the server has everything again");
+                    say("the server has received all waiting reports");
                     self.last_problem.clear();
                 }
                 self.backoff.reset();
@@ -171,7 +173,7 @@ impl Teller {
             Err(trouble) => {
                 let problem = trouble.to_string();
                 if problem != self.last_problem {
-                    say(format_args!("{problem}; what the probes find is kept until it can be told"));
+                    say(format_args!("{problem}; the probes' results are kept until they can be sent"));
                     self.last_problem = problem;
                 }
                 let pause = next_pause(&mut self.backoff);
@@ -213,7 +215,7 @@ impl Teller {
                         unknown.push(report);
                     }
                     SendResult::Refused(problem) | SendResult::GivenUp(problem) => {
-                        say(format_args!("a report of {names} is refused: {problem}"));
+                        say(format_args!("the server rejected a report of {names}: {problem}"));
                     }
                 }
             }

@@ -61,6 +61,6 @@ pub(super) fn own(names: &Names) -> Value {
         "frequency": 5,
         "time_units": "minutes",
         "grace": "5m",
-        "description": "The probes of this machine: a failure names those that cannot be loaded.",
+        "description": "The probes of this machine. A failure names the probes that cannot be loaded.",
     })
 }

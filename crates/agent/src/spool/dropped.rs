@@ -92,7 +92,7 @@ impl Dropped {
     fn write(&self, directory: &Path) {
         let written = serde_json::to_vec(self).map_err(std::io::Error::other);
         if let Err(error) = written.and_then(|content| write_whole(directory, FILE, &content)) {
-            logbook::note(format_args!("how many were dropped cannot be kept: {error}"));
+            logbook::note(format_args!("the number of dropped reports cannot be stored: {error}"));
         }
     }
 }

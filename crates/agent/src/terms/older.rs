@@ -23,12 +23,11 @@ pub fn for_older(terms: &Value, refusal: &ApiTrouble) -> Option<(Value, String)>
             Some(rhythm) => {
                 let rhythm = duration::short(rhythm);
                 fields.insert(REMIND.to_owned(), json!(rhythm));
-                format!("an open alert is told again every {rhythm} instead of at each failed run")
+                format!("reminders of an open alert are sent every {rhythm} instead of at each failed run")
             }
             None => {
                 fields.remove(REMIND);
-                "how often an open alert is told again is left as it is, instead of at each failed run"
-                    .to_owned()
+                "the interval of reminders stays unchanged, instead of one at each failed run".to_owned()
             }
         }
     } else {

@@ -62,7 +62,7 @@ pub(crate) fn openid(config: &Config, build: Option<&str>, findings: &mut Findin
         |what: &str| findings.problem(config.places.place("web.openid.issuer"), "web.openid", what);
     if let Some(build) = build {
         refuse(&format!(
-            "needs a build that can do it: {build} (the image has it, and what --all-features builds); this one was built \
+            "needs a build that supports it: {build} (the image has it, and what --all-features builds); this one was built \
              without"
         ));
     }
@@ -75,7 +75,9 @@ pub(crate) fn openid(config: &Config, build: Option<&str>, findings: &mut Findin
         );
     }
     if config.web.sign_on_header.is_some() {
-        refuse("stands beside web.sign_on_header, by which a proxy says who calls; choose one of the two");
+        refuse(
+            "cannot be combined with web.sign_on_header, by which a proxy names the caller; choose one of the two",
+        );
     }
 }
 

@@ -103,17 +103,17 @@ impl OpenIdConfig {
             (Some(_), false, _) => Some((
                 roles_claim_origin,
                 "web.openid.roles_claim",
-                "stands without roles; write which of its values make an admin, an editor, a viewer: roles = { admin = [\"ops\"] }",
+                "needs roles; write which of its values make an admin, an editor, a viewer: roles = { admin = [\"ops\"] }",
             )),
             (None, true, _) => Some((
                 roles_origin.unwrap_or(Origin::Default),
                 "web.openid.roles",
-                "stands without roles_claim; write in which claim these values are",
+                "needs roles_claim; write in which claim these values are",
             )),
             (None, false, None) => Some((
                 issuer_origin,
                 "web.openid",
-                "lets nobody in; write roles_claim and roles, or with role what everybody may do whom the provider knows",
+                "lets nobody in; write roles_claim and roles, or write role for everybody whom the provider knows",
             )),
             _ => None,
         };
@@ -240,10 +240,10 @@ mod tests {
     #[test]
     fn everything_wrong_with_a_provider_has_its_line() {
         for (more, said) in [
-            ("", "f:4: web.openid: lets nobody in; write roles_claim and roles, or with role"),
-            ("roles_claim = 'groups'", "f:6: web.openid.roles_claim: stands without roles"),
-            ("roles_claim = 'groups'\nrole = 'viewer'", "f:6: web.openid.roles_claim: stands without roles"),
-            ("[web.openid.roles]\nadmin = ['ops']", "f:6: web.openid.roles: stands without roles_claim"),
+            ("", "f:4: web.openid: lets nobody in; write roles_claim and roles, or write role"),
+            ("roles_claim = 'groups'", "f:6: web.openid.roles_claim: needs roles"),
+            ("roles_claim = 'groups'\nrole = 'viewer'", "f:6: web.openid.roles_claim: needs roles"),
+            ("[web.openid.roles]\nadmin = ['ops']", "f:6: web.openid.roles: needs roles_claim"),
             ("role = 'root'", "f:6: web.openid.role: \"root\"; allowed: viewer, editor, admin"),
             ("role = 'viewer'\nscopes = ['a b']", "f:7: web.openid.scopes: \"a b\" is no scope"),
             ("role = 'viewer'\nname_claim = ''", "f:7: web.openid.name_claim: is no claim"),
@@ -337,8 +337,9 @@ mod tests {
         checks::openid(&config, Some("cargo build -p x"), &mut findings);
         let found = ConfigError(findings.problems).to_string();
         assert!(
-            found
-                .contains(":4: web.openid: needs a build that can do it: cargo build -p x (the image has it"),
+            found.contains(
+                ":4: web.openid: needs a build that supports it: cargo build -p x (the image has it"
+            ),
             "{found}"
         );
     }

@@ -73,7 +73,7 @@ fn each_problem_names_its_line_its_key_and_what_is_allowed() {
         ),
         (
             "[database]\nurl = 'sqlite://x'\nurl_file = '/etc/hostname'",
-            "f:3: database.url_file: stands beside url; give one of the two",
+            "f:3: database.url_file: cannot be combined with url; give one of the two",
         ),
         (
             "[database]\npool_size = 0",
@@ -269,7 +269,7 @@ fn flags_win_over_the_environment_and_that_over_the_file() {
     let both =
         [("INNKEEPER_DATABASE_URL", "postgres://db/x"), ("INNKEEPER_DATABASE_URL_FILE", "/etc/hostname")];
     let error = with("", &both, &Overrides::default()).unwrap_err();
-    assert!(error.to_string().contains("stands beside url"), "{error}");
+    assert!(error.to_string().contains("cannot be combined with url"), "{error}");
     let bad = Overrides { listen: Some("x".to_owned()), ..Overrides::default() };
     assert!(with("", &[], &bad).unwrap_err().to_string().starts_with("--listen: ingest.listen: "));
 }

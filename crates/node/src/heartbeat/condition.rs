@@ -273,28 +273,28 @@ mod tests {
             (
                 DutyPart::Ingest,
                 "Check-ins cannot be written",
-                "check-ins have not been written since noon: no disk\nJobs that check in are not told that they were heard (they get \
-                 500 or 503); none is blamed for that.",
+                "check-ins have not been written since noon: no disk\nJobs that check in get 500 or 503; none becomes overdue \
+                 by that.",
                 "Check-ins can be written again",
             ),
             (
                 DutyPart::Sweeper,
                 "Sweeps fail",
-                "sweeps have failed since noon: no disk\nJobs that fall silent are not noticed until this is mended.",
+                "sweeps have failed since noon: no disk\nJobs that fall silent are not noticed until this is fixed.",
                 "Sweeps succeed again",
             ),
             (
                 DutyPart::Sending,
                 "Messages cannot be sent",
-                "messages have not been sent since noon: no disk\nWho should hear of an alert does not until this is mended, or hears it \
-                 more than once. What waits goes out then.",
+                "messages have not been sent since noon: no disk\nUntil this is fixed, alerts are not delivered, or are \
+                 delivered more than once. Waiting messages are sent then.",
                 "Messages can be sent again",
             ),
             (
                 DutyPart::Web,
                 "Pages cannot be shown",
-                "what pages show has not been readable since noon: no disk\nWhoever opens a page or asks the API gets an error. Jobs are \
-                 watched all the same.",
+                "what pages show has not been readable since noon: no disk\nPages and the API return errors. Jobs are still \
+                 watched.",
                 "Pages can be shown again",
             ),
         ] {
@@ -302,11 +302,11 @@ mod tests {
             let message =
                 OperatorMessage::from(DutyMessage::Fails { part, place, since, problem: "no disk" });
             assert_eq!(message.subject, fails);
-            assert_eq!(message.text, format!("So says {place}: {text}"));
+            assert_eq!(message.text, format!("Reported by {place}: {text}"));
             let message = OperatorMessage::from(DutyMessage::Done { part, place });
             assert_eq!(
                 (message.subject.as_str(), message.text.as_str()),
-                (done, "So says the sweeper on inn.")
+                (done, "Reported by the sweeper on inn.")
             );
         }
     }

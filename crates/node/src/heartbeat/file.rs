@@ -119,7 +119,7 @@ impl Caretaker {
                 {
                     self.next_checkpoint = now + CHECKPOINT;
                     if let Err(error) = self.store.checkpoint() {
-                        log::warn!("the database's log stays as it is: {error}");
+                        log::warn!("the database's log cannot be shortened: {error}");
                     }
                 }
             }
@@ -173,7 +173,7 @@ impl Mender {
                 let (rows, more) = mended.split_at(mended.len().min(MOST_TOLD));
                 self.operator.tell(FileMessage::Rows { rows, more: more.len() });
             }
-            Err(error) => log::debug!("rows that cannot be read: {error}"),
+            Err(error) => log::debug!("the search for unreadable rows failed: {error}"),
         }
     }
 }
@@ -208,12 +208,12 @@ impl Reader {
                     operator.tell(FileMessage::Damaged { what: &words });
                 }
                 Ok(_) => {}
-                Err(error) => log::warn!("whether the database file is damaged: {error}"),
+                Err(error) => log::warn!("it is not known whether the database file is damaged: {error}"),
             }
             reading.store(false, Ordering::SeqCst);
         });
         if let Err(error) = read {
-            log::warn!("whether the database file is damaged: {error}");
+            log::warn!("it is not known whether the database file is damaged: {error}");
             self.reading.store(false, Ordering::SeqCst);
         }
     }
@@ -235,11 +235,12 @@ mod tests {
         );
         assert_eq!(
             text(FileMessage::Damaged { what: "f is damaged: a page" }),
-            "f is damaged: a page.\nWhat can be read is worked with; check-ins and pages that need the rest fail. Copy the file and those \
-             beside it (-wal, -shm), stop Innkeeper, and put a backup there: innkeeper restore FILE. Look after the disk."
+            "f is damaged: a page.\nInnkeeper continues with what can be read; check-ins and pages that need the rest fail. Copy the file \
+             and those beside it (-wal, -shm), stop Innkeeper, and restore a backup: innkeeper restore FILE. Check the \
+             disk."
         );
         let rows = ["one".to_owned(), "two".to_owned()];
-        let end = "Everything else goes on. Who has written to the file?";
+        let end = "Everything else works. Has another program written to the file?";
         assert_eq!(text(FileMessage::Rows { rows: &rows, more: 0 }), format!("one\ntwo\n{end}"));
         assert_eq!(
             text(FileMessage::Rows { rows: &rows, more: 3 }),

@@ -138,7 +138,7 @@ impl Operator {
     pub fn unreached(config: &Config) -> Vec<String> {
         if config.operator.is_empty() {
             return vec![
-                "operator: is empty, so that nobody hears of Innkeeper's own troubles but the log".to_owned(),
+                "operator: is empty, so Innkeeper's own problems are only written to the log".to_owned(),
             ];
         }
         let ways = config.ways_out();

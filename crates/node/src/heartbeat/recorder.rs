@@ -203,13 +203,13 @@ impl HeartbeatLoop {
             && let Err(error) = self.beat(&work, now)
         {
             if error.is_unavailable() {
-                log::warn!("the others were not told of this stop: {error}");
+                log::warn!("the other nodes were not told of this stop: {error}");
                 return;
             }
             log::debug!("the last heartbeat: {error}");
         }
         if let Err(error) = self.store.say_goodbye(&self.node.id, self.clock.now()) {
-            log::warn!("the others were not told of this stop: {error}");
+            log::warn!("the other nodes were not told of this stop: {error}");
         }
     }
 
@@ -280,8 +280,7 @@ mod tests {
     fn each_message_says_what_happened_and_what_follows() {
         let at = |second: i64| Time::from_timestamp(1_000_000 + second, 0).unwrap();
         let window = |until| Window { from: at(0), until };
-        let end =
-            "Jobs that were due in that time are given another period, an hour at most, to be heard again.";
+        let end = "Jobs that were due in that time get another period, an hour at most, to check in.";
         assert_eq!(
             OperatorMessage::from(blind(&window(at(90)))).text,
             format!(
@@ -302,7 +301,7 @@ mod tests {
         assert_eq!(missing("web").subject, "There is no web");
         assert_eq!(
             missing("ingest").text,
-            "No node has done the work of ingest since noon. Jobs cannot check in; none is blamed for it."
+            "No node has done the work of ingest since noon. Jobs cannot check in; none becomes overdue by that."
         );
         assert!(missing("sweeper").text.ends_with("are sent, until one is started."));
         let again = OperatorMessage::from(NodeMessage::TakenUp {
@@ -328,13 +327,13 @@ mod tests {
         assert_eq!(gone(&node, 1).subject, "A node is gone: sweeper on inn");
         assert_eq!(
             gone(&node, 1).text,
-            "The sweeper on inn stopped without saying goodbye; its last heartbeat was at noon."
+            "The sweeper on inn stopped without a proper shutdown; its last heartbeat was at noon."
         );
         node.address = "[::1]:80".to_owned();
         assert_eq!(
             gone(&node, 3).text,
-            "The sweeper on inn, which listened on [::1]:80, stopped without saying goodbye; its last heartbeat was at noon. 3 have \
-             stopped like that there within the last hour. As long as this goes on it is told at most once in 10 minutes; the log of \
+            "The sweeper on inn, which listened on [::1]:80, stopped without a proper shutdown; its last heartbeat was at noon. 3 have \
+             stopped like that there within the last hour. While this continues, it is reported at most once in 10 minutes; the log of \
              the process should say why it ends."
         );
     }

@@ -106,7 +106,7 @@ mod tests {
         let said = |message: Option<ReloadMessage>| OperatorMessage::from(message.unwrap());
         let OperatorMessage { subject, text } = said(gathered.refused("f:1: x".to_owned(), begun));
         assert_eq!(subject, "The new configuration is refused");
-        assert_eq!(text, "The configuration stays as it was. Wrong with the new one:\nf:1: x");
+        assert_eq!(text, "The configuration stays as it was. The problem with the new one:\nf:1: x");
         assert!((1..100).all(|n| gathered.refused(format!("f:{n}: x"), after(n)).is_none()));
         assert_eq!(gathered.due(after(599)), None);
         let text = said(gathered.due(after(600))).text;

@@ -32,7 +32,7 @@ impl Reloads {
         };
         let subject = format!("node {}", self.role.as_str());
         if let Err(error) = self.store.note_action("reload", &subject, &changed, self.clock.now()) {
-            log::error!("what the reload changed is not in the audit log: {error}");
+            log::error!("the changes of the reload cannot be written to the audit log: {error}");
         }
     }
 }

@@ -54,8 +54,8 @@ impl Singleton {
         let had = until.is_some();
         *until = taken.then(|| asked + SPAN - MARGIN);
         match (had, taken) {
-            (false, true) => log::info!("this node does what only one may do"),
-            (true, false) => log::info!("another node does what only one may do"),
+            (false, true) => log::info!("this node is the coordinator now"),
+            (true, false) => log::info!("another node is the coordinator now"),
             _ => {}
         }
         Ok(taken)

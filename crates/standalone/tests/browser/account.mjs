@@ -29,7 +29,7 @@ await run(async ({ given, open, check, expect }) => {
   const choosePassword = async (page) => {
     await page.getByLabel("Password, at least 12 characters").fill("correct horse");
     await page.getByLabel("The same again").fill("correct horse");
-    await press(page, "Go in");
+    await press(page, "Log in");
   };
   const logIn = async (page, name) => {
     await heading(page, "Log in");
@@ -129,7 +129,7 @@ await run(async ({ given, open, check, expect }) => {
   const choose = async (page, theme) => {
     await page.goto("/account");
     await page.getByLabel("Colours").selectOption(theme);
-    await press(page, "Keep this");
+    await press(page, "Save");
     assert.equal(await page.getByLabel("Colours").inputValue(), theme);
   };
   for (const guest of [page, still]) {
@@ -154,7 +154,7 @@ await run(async ({ given, open, check, expect }) => {
   await Promise.all([page.waitForNavigation(), form.getByRole("button").click()]);
   const link = await page.locator(".done pre").textContent();
   await page.getByRole("button", { name: "Require a second factor of vera" }).click();
-  await page.getByRole("button", { name: "Require no longer a second factor of vera" }).waitFor();
+  await page.getByRole("button", { name: "Stop requiring a second factor of vera" }).waitFor();
   await page.getByRole("row", { name: "vera" }).getByText("has yet to set one up").waitFor();
   await page.goto("/settings");
   await check(page, "settings-users");

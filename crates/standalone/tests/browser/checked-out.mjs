@@ -12,7 +12,7 @@ await run(async ({ inn, open, check, expect }) => {
 
   const page = await open(path, { status: 404 });
   const text = await page.locator("main").textContent();
-  assert.match(text, /It was checked out .* ago 20\d\d-\d\d-\d\d .* UTC, by somebody who was not asked for a name/);
+  assert.match(text, /It was checked out .* ago 20\d\d-\d\d-\d\d .* UTC, by an unknown person/);
   await check(page, "checked-out");
   // Whoever had it open is told.
   await left.getByText("It was checked out").waitFor();

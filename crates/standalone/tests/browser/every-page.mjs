@@ -78,7 +78,7 @@ await run(async ({ inn, open, check, expect }) => {
     ["reservation-long", await inn.pathOf(long, long), state("waiting")],
     ["status", "/status", "shop/up"],
     ["status-filtered", "/status?q=shop&owner=ada", "Show all"],
-    ["status-nothing-fits", "/status?q=nothing", "No reservation fits"],
+    ["status-nothing-fits", "/status?q=nothing", "No reservation matches"],
     ["status-by-name", "/status?app=shop&tag=nightly&sort=name", "Show all"],
     ["status-newest", "/status?sort=newest", "shop/up"],
     ["status-silent", "/status?sort=silent&state=down", "Show all"],
@@ -107,7 +107,7 @@ await run(async ({ inn, open, check, expect }) => {
 
   for (const [name, path, status, title] of [
     ["not-found", "/status/999999", 404, "Nothing here"],
-    ["not-fitting", "/status?state=nonsense", 400, "That does not fit"],
+    ["not-fitting", "/status?state=nonsense", 400, "Invalid request"],
     ["not-shown", "/public/nothing", 404, "Nothing here"],
   ]) {
     const refused = await open(path, { status });

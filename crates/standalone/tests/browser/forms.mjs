@@ -49,7 +49,7 @@ await run(async ({ inn, open, check, expect }) => {
   await page.getByLabel("Owner").fill("Grace Hopper");
   await page.getByLabel("Notify", { exact: true }).fill("gone, nobody-knows");
   await press("Make the reservation");
-  await page.getByRole("alert").getByText("Not everything fits yet").waitFor();
+  await page.getByRole("alert").getByText("Some fields are not valid").waitFor();
   assert.deepEqual(await page.locator("[aria-invalid]").evaluateAll((fields) => fields.map(({ name }) => name)), ["time_zone", "notify"]);
   assert.equal(await page.getByLabel("Owner").inputValue(), "Grace Hopper");
   assert.equal(await page.getByLabel("Notify", { exact: true }).inputValue(), "gone, nobody-knows");
@@ -61,7 +61,7 @@ await run(async ({ inn, open, check, expect }) => {
   await page.getByLabel("Grace").fill("0s");
   await page.getByLabel("Tags").fill("nightly, eu");
   await page.getByLabel("Description").fill("Look at\nthe runbook.");
-  assert.ok(await page.getByRole("radio", { name: "So often" }).isChecked());
+  assert.ok(await page.getByRole("radio", { name: "At an interval" }).isChecked());
   await press("Make the reservation");
   await said("The reservation is made.");
   await page.getByRole("heading", { level: 1, name: "shop/backup" }).waitFor();
@@ -174,7 +174,7 @@ await run(async ({ inn, open, check, expect }) => {
   await check(outside, "public");
   const shown = new URL(outside.url()).pathname;
   await outside.close();
-  await page.getByRole("row", { name: "The shop's jobs" }).getByRole("button", { name: "Show no more" }).click();
+  await page.getByRole("row", { name: "The shop's jobs" }).getByRole("button", { name: "Stop showing" }).click();
   await link.waitFor({ state: "detached" });
   await page.getByText("badge of a reservation").waitFor();
   await (await open(shown, { status: 404 })).getByText("nothing is shown under this link").waitFor();

@@ -35,7 +35,7 @@ await run(async ({ inn, open, check }) => {
   assert.ok(await end.evaluate((pre) => pre.compareDocumentPosition(document.querySelector(".actions")) & 4), "it comes first");
 
   // What somebody has unfolded stays so while the page keeps itself up to date.
-  await page.getByText("All of it").click();
+  await page.getByText("The whole output").click();
   const whole = page.locator("#whole-output pre");
   assert.match(await whole.textContent(), /^step 0 of 60\n/);
   await page.locator("h1").evaluate((heading) => (heading.id = "as-it-was"));

@@ -19,7 +19,7 @@ await run(async ({ inn, given, open, check, expect }) => {
   await page.getByLabel("Name").fill("ada");
   await page.getByLabel("Password, at least 12 characters").fill(password);
   await page.getByLabel("The same again").fill(password);
-  await press(page, "Go in");
+  await press(page, "Log in");
 
   // Only one of the authenticators is at hand at a time.
   const devtools = await page.context().newCDPSession(page);

@@ -14,7 +14,7 @@ await run(async ({ inn, given, open, check, expect }) => {
   const choose = async (page, password, again = password) => {
     await page.getByLabel("Password, at least 12 characters").fill(password);
     await page.getByLabel("The same again").fill(again);
-    await press(page, "Go in");
+    await press(page, "Log in");
   };
 
   // Nobody gets past the login, and nobody is told what is behind it.
@@ -123,12 +123,12 @@ await run(async ({ inn, given, open, check, expect }) => {
   }
   for (const place of ["/new", `${job}/edit`, "/settings/audit"]) {
     await viewer.goto(place);
-    await heading(viewer, "Not for you");
+    await heading(viewer, "Permission denied");
   }
   await check(viewer, "not-for-you");
   await viewer.goto(job);
   await send(viewer, `${job}/check-out`);
-  await heading(viewer, "Not for you");
+  await heading(viewer, "Permission denied");
   assert.equal((await inn.jobs()).length, 1);
 
   // An editor changes reservations, and sees no users.
@@ -144,14 +144,14 @@ await run(async ({ inn, given, open, check, expect }) => {
   assert.ok(!(await editor.locator("main").textContent()).includes("vera"));
   await check(editor, "editor-settings");
   await send(editor, "/settings/users", { name: "mallory", role: "admin" });
-  await heading(editor, "Not for you");
+  await heading(editor, "Permission denied");
   await editor.goto("/settings/audit");
-  await heading(editor, "Not for you");
+  await heading(editor, "Permission denied");
 
   // A form that another site had sent does not know what ours know.
   await editor.goto(job);
   await send(editor, `${job}/check-out`, { csrf: "x".repeat(43) });
-  await editor.getByText("this form has grown old").waitFor();
+  await editor.getByText("this form is too old").waitFor();
   await check(editor, "old-form");
   assert.equal((await inn.jobs()).length, 2);
 

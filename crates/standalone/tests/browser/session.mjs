@@ -14,7 +14,7 @@ await run(async ({ given, open }) => {
   await page.getByLabel("Name").fill("ada");
   await page.getByLabel("Password, at least 12 characters").fill("correct horse");
   await page.getByLabel("The same again").fill("correct horse");
-  await page.getByRole("button", { name: "Go in" }).click();
+  await page.getByRole("button", { name: "Log in" }).click();
   await page.getByRole("heading", { level: 1, name: "Reservations" }).waitFor();
 
   await ended();

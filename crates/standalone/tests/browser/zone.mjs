@@ -36,7 +36,7 @@ await run(async ({ inn, open, check, expect }) => {
   const choose = async (page, zone) => {
     await page.getByRole("link", { name: "Another zone" }).click();
     await page.getByLabel("Times in").selectOption(zone);
-    await page.getByRole("button", { name: "Keep this" }).click();
+    await page.getByRole("button", { name: "Save" }).click();
     assert.equal(await page.getByLabel("Times in").inputValue(), zone);
   };
   await choose(page, "Asia/Tokyo");
@@ -68,7 +68,7 @@ await run(async ({ inn, open, check, expect }) => {
   await page.goto("/account");
   expect(page, /status of 400/);
   await page.getByLabel("Times in").evaluate((zones) => zones.add(new Option("Europe/Berlim", "Europe/Berlim", true, true)));
-  await page.getByRole("button", { name: "Keep this" }).click();
-  await page.getByRole("heading", { level: 1, name: "That does not fit" }).waitFor();
+  await page.getByRole("button", { name: "Save" }).click();
+  await page.getByRole("heading", { level: 1, name: "Invalid request" }).waitFor();
   assert.match(await page.locator("main").textContent(), /Europe\/Berlin/);
 });

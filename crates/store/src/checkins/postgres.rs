@@ -166,7 +166,8 @@ pub(crate) fn add_history(
     if history.is_empty() {
         return Ok(());
     }
-    let texts = |value: fn(&HistoryRow<'_>) -> Option<String>| history.iter().map(value).collect::<Vec<_>>();
+    let run_ids: Vec<_> = history.iter().map(|row| row.checkin.run_id.map(|id| id.to_string())).collect();
+    let figures: Vec<_> = history.iter().map(HistoryRow::figures).collect();
     prepared(
         "INSERT INTO checkins (id, reservation_id, at, kind, exit_code, duration_ms, run_id, source, notes, number,
              previous_id, arrived_at, signal, peak_memory_bytes, figures)
@@ -179,7 +180,7 @@ pub(crate) fn add_history(
             history.iter().map(|row| row.checkin.kind.as_str()).collect::<Vec<_>>().into_sql::<Array<Text>>(),
             history.iter().map(|row| row.checkin.exit_code).collect::<Vec<_>>().into_sql::<Array<Nullable<Integer>>>(),
             history.iter().map(|row| row.duration_ms).collect::<Vec<_>>().into_sql::<Array<Nullable<BigInt>>>(),
-            texts(|row| row.checkin.run_id.map(|id| id.to_string())).into_sql::<Array<Nullable<Text>>>(),
+            run_ids.into_sql::<Array<Nullable<Text>>>(),
             history.iter().map(|row| row.checkin.source.as_str()).collect::<Vec<_>>().into_sql::<Array<Text>>(),
             history.iter().map(|row| row.checkin.notes.as_str()).collect::<Vec<_>>().into_sql::<Array<Text>>(),
             history.iter().map(|row| row.number).collect::<Vec<_>>().into_sql::<Array<BigInt>>(),
@@ -191,7 +192,7 @@ pub(crate) fn add_history(
                 .into_sql::<Array<Nullable<BigInt>>>(),
             history.iter().map(HistoryRow::signal).collect::<Vec<_>>().into_sql::<Array<Nullable<Text>>>(),
             history.iter().map(HistoryRow::peak_memory_bytes).collect::<Vec<_>>().into_sql::<Array<Nullable<BigInt>>>(),
-            texts(HistoryRow::figures).into_sql::<Array<Nullable<Text>>>(),
+            figures.into_sql::<Array<Nullable<Text>>>(),
         ),
         ")",
     )

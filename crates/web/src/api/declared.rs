@@ -112,8 +112,8 @@ fn dead_ends_of(app_state: &AppState, spec: &[Spec]) -> Vec<(String, Vec<DeadEnd
 /// TOML with `Content-Type: application/toml`; up to 16 MiB.
 #[utoipa::path(put, path = "/api/v1/apply", tag = "Declared set", security(("bearer" = ["manage"])),
     params(
-        ("dry_run" = Option<bool>, Query, description = "only say what would be done"),
-        ("prune" = Option<bool>, Query, description = "check out what is not declared, of the apps that the caller has"),
+        ("dry_run" = Option<bool>, Query, description = "only report what would be done"),
+        ("prune" = Option<bool>, Query, description = "check out reservations that are not declared, in the caller's apps"),
         ("app" = Option<String>, Query, description = "the set is that of this app: entries and `prune` are about it alone"),
     ),
     request_body(content((DeclaredDocument = "application/json", example = json!({"reservations": [{"app": "shop",
@@ -156,7 +156,7 @@ pub(crate) async fn apply(
         if !dead_ends.is_empty() {
             // The alerters that the sweepers publish now; if the database is unavailable, those that are known.
             if let Err(error) = shared.known_ways.refresh(&shared.store) {
-                log::debug!("the sweepers' alerters: {error}");
+                log::debug!("the sweepers' alerters cannot be read: {error}");
             }
             dead_ends = self::dead_ends_of(&shared, &spec);
         }
@@ -216,7 +216,7 @@ fn declared(
             other => other,
         })?;
         if let Some(first) = places.insert((spec.app.to_string(), spec.component.to_string()), place) {
-            let problem = format!("{}/{} stands in reservations[{first}] already", spec.app, spec.component);
+            let problem = format!("{}/{} is in reservations[{first}] already", spec.app, spec.component);
             return Err(at(Invalid::new("component", problem)).into());
         }
         all.push(spec);
@@ -229,8 +229,8 @@ fn declared(
 /// The same as with `PUT`, for clients that have no `PUT`.
 #[utoipa::path(post, path = "/api/v1/apply", tag = "Declared set", security(("bearer" = ["manage"])),
     params(
-        ("dry_run" = Option<bool>, Query, description = "only say what would be done"),
-        ("prune" = Option<bool>, Query, description = "check out what is not declared, of the apps that the caller has"),
+        ("dry_run" = Option<bool>, Query, description = "only report what would be done"),
+        ("prune" = Option<bool>, Query, description = "check out reservations that are not declared, in the caller's apps"),
         ("app" = Option<String>, Query, description = "the set is that of this app: entries and `prune` are about it alone"),
     ),
     request_body(content((DeclaredDocument = "application/json"), (DeclaredDocument = "application/toml"))),
@@ -243,7 +243,7 @@ pub(crate) fn apply_by_post() {}
 /// Returns the reservations of the caller's apps in the form that `apply` takes, ordered by app and component. Applying
 /// the export changes nothing. The answer is JSON, or TOML with `Accept: application/toml`.
 #[utoipa::path(get, path = "/api/v1/export", tag = "Declared set", security(("bearer" = ["read"])),
-    params(("app" = Option<String>, Query, description = "just this app")),
+    params(("app" = Option<String>, Query, description = "only this app")),
     responses((status = 200, description = "the set", content((DeclaredDocument = "application/json"), (DeclaredDocument = "application/toml")))))]
 pub(crate) async fn export(app_state: Data<AppState>, caller: Caller, request: HttpRequest) -> Answer {
     let asked = ReadQuery::of(&request, &["app"])?;

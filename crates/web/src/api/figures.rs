@@ -71,7 +71,7 @@ fn state(verdict: Option<&ClauseVerdict>) -> &'static str {
 /// The state of a clause as a sentence without its full stop.
 pub(crate) fn says(verdict: Option<&ClauseVerdict>) -> String {
     match verdict {
-        None => "no success was judged by it yet".to_owned(),
+        None => "no success was checked against it yet".to_owned(),
         Some(ClauseVerdict::Holds) => "holds".to_owned(),
         Some(ClauseVerdict::TooFew(0)) => "passes: its median needs three values, and has none".to_owned(),
         Some(ClauseVerdict::TooFew(count)) => {

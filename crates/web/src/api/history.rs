@@ -20,7 +20,7 @@ type Answer = Result<HttpResponse, ApiError>;
 #[utoipa::path(get, path = "/api/v1/reservations/{id}/check-ins", tag = "History", security(("bearer" = ["read"])),
     params(
         ("id" = i64, Path, description = "the reservation's number"),
-        ("limit" = Option<i64>, Query, description = "1 to 200; 50 where it is absent"),
+        ("limit" = Option<i64>, Query, description = "1 to 200; 50 if it is absent"),
     ),
     responses((status = 200, description = "the latest", body = CheckIns)))]
 pub(crate) async fn checkins(
@@ -44,7 +44,7 @@ pub(crate) async fn checkins(
     params(
         ("id" = i64, Path, description = "the reservation's number"),
         ("before" = Option<i64>, Query, description = "`next` of the page before"),
-        ("limit" = Option<i64>, Query, description = "1 to 200; 50 where it is absent"),
+        ("limit" = Option<i64>, Query, description = "1 to 200; 50 if it is absent"),
     ),
     responses((status = 200, description = "a page, each with its messages", body = Alerts)))]
 pub(crate) async fn alerts_of(
@@ -71,7 +71,7 @@ pub(crate) async fn alerts_of(
     params(
         ("open" = Option<bool>, Query, description = "only those that are open, or that are past"),
         ("before" = Option<i64>, Query, description = "`next` of the page before"),
-        ("limit" = Option<i64>, Query, description = "1 to 200; 50 where it is absent"),
+        ("limit" = Option<i64>, Query, description = "1 to 200; 50 if it is absent"),
     ),
     responses((status = 200, description = "a page, each with its messages", body = Alerts)))]
 pub(crate) async fn alerts(app_state: Data<AppState>, caller: Caller, request: HttpRequest) -> Answer {
@@ -108,7 +108,7 @@ fn with_deliveries(store: &Store, alerts: Vec<PastAlert>, limit: i64) -> Result<
     params(
         ("state" = String, Query, description = "`waiting`, `delivered` or `dead`"),
         ("before" = Option<i64>, Query, description = "`next` of the page before"),
-        ("limit" = Option<i64>, Query, description = "1 to 200; 50 where it is absent"),
+        ("limit" = Option<i64>, Query, description = "1 to 200; 50 if it is absent"),
     ),
     responses((status = 200, description = "a page", body = Deliveries)))]
 pub(crate) async fn deliveries(app_state: Data<AppState>, caller: Caller, request: HttpRequest) -> Answer {

@@ -157,7 +157,7 @@ pub(crate) struct Audit {
 #[utoipa::path(get, path = "/api/v1/audit", tag = "Instance", security(("bearer" = ["admin"])),
     params(
         ("before" = Option<i64>, Query, description = "`next` of the page before"),
-        ("limit" = Option<i64>, Query, description = "1 to 200; 50 where it is absent"),
+        ("limit" = Option<i64>, Query, description = "1 to 200; 50 if it is absent"),
     ),
     responses((status = 200, description = "a page", body = Audit)))]
 pub(crate) async fn audit(app_state: Data<AppState>, caller: Caller, request: HttpRequest) -> Answer {

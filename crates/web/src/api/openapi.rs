@@ -67,16 +67,16 @@ pub(crate) static TEXT: LazyLock<String> =
     components(schemas(Problem, document::ReservationDocument)),
     modifiers(&Protocols, &PatchBodies, &Problems, &Bearer),
     tags(
-        (name = "Reservations", description = "One by one."),
-        (name = "Declared set", description = "All of them as one document, as it lies in a repository."),
+        (name = "Reservations", description = "Single reservations."),
+        (name = "Declared set", description = "All reservations as one document, for example from a repository."),
         (name = "History", description = "Check-ins, alerts and messages."),
-        (name = "Tokens", description = "What programs show."),
+        (name = "Tokens", description = "The tokens with which programs identify themselves."),
         (name = "Instance", description = "The installation itself."),
-        (name = "Agent", description = "What `innkeeper-agent` reports, and other clients that keep reports while no server is there."),
+        (name = "Agent", description = "Reports of `innkeeper-agent`, and of other clients that keep reports while the server is away."),
         (name = "GoTel", description = "Reservations and check-ins as GoTel's clients send them."),
-        (name = "gocron", description = "Check-ins that bring their reservation along."),
-        (name = "Healthchecks", description = "Pings by an address of one's own."),
-        (name = "Watching", description = "For those who run it."),
+        (name = "gocron", description = "Check-ins that contain their reservation."),
+        (name = "Healthchecks", description = "Pings at an address that belongs to one reservation."),
+        (name = "Watching", description = "Monitoring of Innkeeper itself."),
     ),
 )]
 struct Described;

@@ -34,12 +34,12 @@ const TRIES: usize = 3;
 #[utoipa::path(get, path = "/api/v1/reservations", tag = "Reservations", security(("bearer" = ["read"])),
     params(
         ("q" = Option<String>, Query, description = "a part of app or component, whatever its case"),
-        ("app" = Option<String>, Query, description = "just this app"),
+        ("app" = Option<String>, Query, description = "only this app"),
         ("tag" = Option<String>, Query, description = "with this tag"),
-        ("owner" = Option<String>, Query, description = "just this owner"),
+        ("owner" = Option<String>, Query, description = "only this owner"),
         ("state" = Option<String>, Query, description = "in this state: `down`, `overdue`, `held`, `unobserved`, `late`, `running`, `new`, `snoozed`, `up`; \
             by name then, and a page may be short and yet have a `next`"),
-        ("limit" = Option<i64>, Query, description = "1 to 200; 50 where it is absent"),
+        ("limit" = Option<i64>, Query, description = "1 to 200; 50 if it is absent"),
         ("cursor" = Option<String>, Query, description = "`next` of the page before"),
     ),
     responses((status = 200, description = "a page", body = Reservations)))]
@@ -83,7 +83,7 @@ pub(crate) fn write_cursor(cursor: &ListCursor) -> serde_json::Result<String> {
 }
 
 pub(crate) fn read_cursor(text: &str) -> Result<ListCursor, Invalid> {
-    let wrong = || Invalid::new("cursor", "is none that an answer gave as `next`");
+    let wrong = || Invalid::new("cursor", "is not a value that an answer gave as `next`");
     let json = URL_SAFE_NO_PAD.decode(text).map_err(|_| wrong())?;
     let value: Value = serde_json::from_slice(&json).map_err(|_| wrong())?;
     let cursor = serde_json::from_value(value).map_err(|_| wrong())?;
@@ -102,7 +102,7 @@ pub(crate) fn read_cursor(text: &str) -> Result<ListCursor, Invalid> {
         "cron": "0 2 * * *", "time_zone": "Europe/Berlin", "grace": "30m", "notify": ["log"]})),
     responses(
         (status = 201, description = "it is made; `Location` and `ETag` say where and how it is", body = Changeable),
-        (status = 409, description = "there is one of these names"),
+        (status = 409, description = "a reservation with these names exists"),
     ))]
 pub(crate) async fn create(app_state: Data<AppState>, caller: Caller, Body(body): Body) -> Answer {
     let spec = spec(reading::json(&body)?, &app_state)?;
@@ -265,7 +265,7 @@ impl Matching {
 }
 
 fn outdated() -> ApiError {
-    ApiError::Outdated("it was changed since; look at it again, and then change it".to_owned())
+    ApiError::Outdated("it was changed meanwhile; read it again, and then change it".to_owned())
 }
 
 /// A reservation as an answer shows it.

@@ -41,7 +41,9 @@ impl Snooze {
 /// The end of a span, of which exactly one of the two must be given.
 pub(super) fn end(duration: Option<&str>, until: Option<&str>, now: Time) -> Result<Time, Invalid> {
     match (duration, until) {
-        (Some(_), Some(_)) => Err(Invalid::new("until", "stands beside duration; give one of them")),
+        (Some(_), Some(_)) => {
+            Err(Invalid::new("until", "cannot be combined with duration; give one of them"))
+        }
         (None, None) => Err(Invalid::new("duration", "is missing; give a duration like \"2h\", or until")),
         (Some(text), None) => match duration::parse("duration", text)? {
             span if span.is_zero() => Err(Invalid::new("duration", "is nothing; to end a snooze, resume")),
@@ -143,9 +145,9 @@ pub(crate) async fn undo_checkout(app_state: Data<AppState>, caller: Caller, id:
         match store.undo_checkout(id, now)? {
             Undone::Done => ShownReservation::of(store, visible(store, &asker, id, now)?, now),
             Undone::Unknown => Err(unknown()),
-            Undone::Taken { name } => {
-                Err(ApiError::Conflict(format!("{name} is another reservation by now; check that out first")))
-            }
+            Undone::Taken { name } => Err(ApiError::Conflict(format!(
+                "there is another reservation {name} now; check that out first"
+            ))),
         }
     })
     .await?;

@@ -108,8 +108,8 @@ pub(crate) async fn list(app_state: Data<AppState>, caller: Caller) -> Answer {
     request_body(content = TokenDocument, example = json!({"name": "shop jobs", "scopes": ["checkin"], "apps": ["shop"]})),
     responses(
         (status = 201, description = "it is made", body = MadeToken),
-        (status = 403, description = "it could do more than who makes it, or would last longer than the token that makes it, or the instance is open"),
-        (status = 409, description = "there is one of this name"),
+        (status = 403, description = "it could do more than the caller, or would last longer than the caller's token, or the instance is open"),
+        (status = 409, description = "a token with this name exists"),
     ))]
 pub(crate) async fn create(app_state: Data<AppState>, caller: Caller, Body(body): Body) -> Answer {
     let wanted: TokenDocument = reading::json(&body)?;
@@ -148,7 +148,7 @@ pub(crate) fn added(
         TokenAdded::Made(token) => Ok(token),
         TokenAdded::Taken => Err(ApiError::Conflict(format!("there is a token {:?} already", new.name))),
         TokenAdded::MakerGone => {
-            Err(ApiError::Unauthorized("whoever makes this token was removed in between".to_owned()))
+            Err(ApiError::Unauthorized("the user who makes this token was removed meanwhile".to_owned()))
         }
         TokenAdded::Outlives(end) => Err(ApiError::Forbidden(format!(
             "the token would last longer than the one that makes it, which ends at {}: give it an expires_at until then",
@@ -164,7 +164,7 @@ pub(crate) fn added(
     params(("id" = i64, Path, description = "its number")),
     responses(
         (status = 204, description = "it is removed"),
-        (status = 403, description = "it could do more than who would remove it"),
+        (status = 403, description = "it could do more than the caller"),
     ))]
 pub(crate) async fn remove(app_state: Data<AppState>, caller: Caller, id: Path<i64>) -> Answer {
     let (asker, id) = (caller.clone(), id.into_inner());
@@ -180,8 +180,8 @@ pub(crate) async fn remove(app_state: Data<AppState>, caller: Caller, id: Path<i
     params(("id" = i64, Path, description = "its number")),
     responses(
         (status = 204, description = "it can be used"),
-        (status = 404, description = "there is none of this number"),
-        (status = 409, description = "it is of a user who has to be confirmed first"),
+        (status = 404, description = "there is no token with this number"),
+        (status = 409, description = "it belongs to a user who has to be confirmed first"),
     ))]
 pub(crate) async fn confirm(app_state: Data<AppState>, caller: Caller, id: Path<i64>) -> Answer {
     app_state.knows_who_asks()?;
@@ -220,7 +220,7 @@ pub(crate) fn within(caller: &Caller, rights: &Rights) -> Result<(), ApiError> {
         return Ok(());
     }
     Err(ApiError::Forbidden(
-        "you may not do this: the token could do more than you may, and nobody gives or takes more than they have"
+        "you may not do this: the token could do more than you may; nobody can give or remove more than they have"
             .to_owned(),
     ))
 }

@@ -140,7 +140,7 @@ impl Known {
             Err(trouble) => {
                 match is_known {
                     true => log::warn!(
-                        "no newer description of the OpenID provider can be had, the old one goes on. {}",
+                        "no newer description of the OpenID provider is available; the old one stays in use. {}",
                         trouble.problem()
                     ),
                     false => log::warn!("{}", trouble.problem()),
@@ -163,13 +163,12 @@ impl Known {
     pub fn send(&self, request: HttpRequest) -> Result<HttpResponse, Unanswered> {
         let (head, body) = request.into_parts();
         let url = head.uri.to_string();
-        let parsed =
-            Url::parse(&url).map_err(|error| Unanswered(format!("an address that is none: {error}")))?;
+        let parsed = Url::parse(&url).map_err(|error| Unanswered(format!("an invalid address: {error}")))?;
         self.allow(&parsed)?;
         let headers: Vec<(&str, &[u8])> =
             head.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
         let answered = self.exchange.send(head.method.as_str(), &url, &headers, &body).map_err(Unanswered)?;
-        let odd = |_| Unanswered("an answer that is no HTTP".to_owned());
+        let odd = |_| Unanswered("an answer that is not HTTP".to_owned());
         let mut response = Response::new(answered.body);
         *response.status_mut() = StatusCode::from_u16(answered.status).map_err(|_| odd(()))?;
         for (name, value) in answered.headers {

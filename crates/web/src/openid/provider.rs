@@ -154,14 +154,14 @@ impl Provider {
             return Err(OpenIdTrouble::Refused(what.join(": ")));
         }
         if returned.code.is_empty() || returned.code.len() > LONGEST_SECRET {
-            return Err(OpenIdTrouble::Untrusted("it brings no code".to_owned()));
+            return Err(OpenIdTrouble::Untrusted("it contains no code".to_owned()));
         }
         let client = self.client(&description)?;
         let tokens = self.exchange(&client, login, &returned.code)?;
         let claims = self.verified(&description, &tokens, login, now)?;
         let (subject, stated) = (claims.subject().clone(), as_json(&claims)?);
         if subject.is_empty() || subject.len() > LONGEST_SUBJECT || subject.chars().any(char::is_control) {
-            return Err(OpenIdTrouble::Untrusted("its token is of nobody (sub)".to_owned()));
+            return Err(OpenIdTrouble::Untrusted("its token names no user (sub)".to_owned()));
         }
         let more = match self.rules.are_answered_by(&stated) || client.user_info_url().is_none() {
             true => None,
@@ -228,7 +228,7 @@ impl Provider {
         let away = |what: String| OpenIdTrouble::Away(what);
         let request = client
             .exchange_code(AuthorizationCode::new(code.to_owned()))
-            .map_err(|error| away(format!("its description is not whole: {error}")))?
+            .map_err(|error| away(format!("its description is incomplete: {error}")))?
             .set_pkce_verifier(PkceCodeVerifier::new(login.verifier()));
         request.request(&|request| self.known.send(request)).map_err(|error| match error {
             RequestTokenError::Request(error) => away(error.to_string()),
@@ -313,7 +313,7 @@ impl Provider {
             let computed = AccessTokenHash::from_token(access_token, algorithm, key)
                 .map_err(|error| ClaimsVerificationError::Other(error.to_string()))?;
             if computed != *said {
-                let what = "the access token beside it is another one's (at_hash)".to_owned();
+                let what = "the access token does not belong to it (at_hash)".to_owned();
                 return Err(ClaimsVerificationError::Other(what));
             }
         }
@@ -329,7 +329,7 @@ impl Provider {
     ) -> Result<Value, OpenIdTrouble> {
         let is_sendable = access_token.secret().bytes().all(|byte| byte.is_ascii_graphic());
         if !is_sendable || access_token.secret().len() > LONGEST_SECRET {
-            return Err(OpenIdTrouble::Untrusted("its access token is none".to_owned()));
+            return Err(OpenIdTrouble::Untrusted("its access token is invalid".to_owned()));
         }
         let request = client
             .user_info(access_token.clone(), Some(subject.clone()))
@@ -363,8 +363,7 @@ fn check_issuer(description: &Description, said: Option<&str>) -> Result<(), Ope
 }
 
 fn as_json(claims: &impl Serialize) -> Result<Value, OpenIdTrouble> {
-    serde_json::to_value(claims)
-        .map_err(|error| OpenIdTrouble::Untrusted(format!("claims that are none: {error}")))
+    serde_json::to_value(claims).map_err(|error| OpenIdTrouble::Untrusted(format!("invalid claims: {error}")))
 }
 
 fn unverified(error: &ClaimsVerificationError) -> String {

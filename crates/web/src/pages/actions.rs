@@ -193,12 +193,12 @@ pub fn said(word: &str) -> &'static str {
     match word {
         "made" => "The reservation is made. Paste one of the lines below into the job.",
         "changed" => "The reservation is changed.",
-        "snoozed" => "It is snoozed. What is still true at the end is told then.",
-        "skipped" => "It is snoozed. What is due until the end is not expected.",
-        "accepted" => "Its figures are right from now on: medians begin anew with them.",
-        "resumed" => "The snooze has ended; what is still true is told.",
+        "snoozed" => "It is snoozed. Alerts that are still open at the end are sent then.",
+        "skipped" => "It is snoozed. Check-ins that are due until the end are not expected.",
+        "accepted" => "Its figures are accepted: medians begin anew with them.",
+        "resumed" => "The snooze has ended; alerts that are still open are sent.",
         "back" => "It is back, with its ping address and its history.",
-        "tested" => "A test alert is on its way to whoever hears of this reservation; see Deliveries.",
+        "tested" => "A test alert is on its way to the recipients of this reservation; see Deliveries.",
         _ => "",
     }
 }

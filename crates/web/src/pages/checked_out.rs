@@ -50,7 +50,7 @@ pub async fn show(app_state: &Data<AppState>, caller: &Caller, id: i64) -> Resul
     let mut answer = page(&CheckedOutPage {
         frame: Frame::of(app_state, caller, "/checked-out"),
         by: match checkout.who.as_str() {
-            "" | "anybody" => "somebody who was not asked for a name".to_owned(),
+            "" | "anybody" => "an unknown person".to_owned(),
             who => who.to_owned(),
         },
         at: When::new(checkout.at, zone, now),

@@ -40,12 +40,12 @@ pub fn error_page(error: &ApiError, request: &HttpRequest) -> HttpResponse {
     let title = match error.status_code() {
         _ if matches!(error, ApiError::Unreadable(_)) => "This cannot be read",
         StatusCode::NOT_FOUND => "Nothing here",
-        StatusCode::FORBIDDEN => "Not for you",
-        StatusCode::BAD_REQUEST => "That does not fit",
-        StatusCode::CONFLICT => "Not as it is now",
+        StatusCode::FORBIDDEN => "Permission denied",
+        StatusCode::BAD_REQUEST => "Invalid request",
+        StatusCode::CONFLICT => "Conflict",
         StatusCode::TOO_MANY_REQUESTS => "Too many attempts",
-        StatusCode::SERVICE_UNAVAILABLE => "Not just now",
-        StatusCode::METHOD_NOT_ALLOWED => "Not in this way",
+        StatusCode::SERVICE_UNAVAILABLE => "Temporarily unavailable",
+        StatusCode::METHOD_NOT_ALLOWED => "Method not allowed",
         _ => "Something went wrong",
     };
     let shown =

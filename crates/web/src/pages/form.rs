@@ -25,7 +25,7 @@ impl FromRequest for Form {
             let form = Self(fields);
             if caller.csrf.is_empty() || form.text("csrf") != caller.csrf {
                 return Err(ApiError::Forbidden(
-                    "this form has grown old, or cookies are off; open the page again and send it from there"
+                    "this form is too old, or cookies are off; open the page again and send it from there"
                         .to_owned(),
                 ));
             }

@@ -105,10 +105,10 @@ async fn sleep(
     }
 }
 
-/// What some node has to do at any time.
+/// Work that at least one node must be doing at any time.
 pub struct DutyRow {
     pub name: String,
-    /// `alive`, `down` where nobody does it, `snoozed` where nobody is told of that.
+    /// `alive`; `down` if no node does it; `snoozed` if the operator is not told of that.
     pub state: &'static str,
     pub done: When,
     pub snoozed_until: Option<When>,
@@ -228,13 +228,13 @@ impl StepRow {
             },
             by: clock::size(step.by),
             outcome: match step.outcome {
-                StepOutcome::Waiting => "It is waited for whether it lasts",
-                StepOutcome::Following => "It is being followed",
+                StepOutcome::Waiting => "Innkeeper waits to see whether it lasts",
+                StepOutcome::Following => "Innkeeper is following it",
                 StepOutcome::Followed => "Followed",
-                StepOutcome::Returned => "Returned; nothing was changed by it",
+                StepOutcome::Returned => "Returned; nothing was changed",
                 StepOutcome::Held => "Nothing is judged until it has passed what was recorded",
                 StepOutcome::Released => "It has passed what was recorded",
-                StepOutcome::Ignored => "Nothing was changed by it",
+                StepOutcome::Ignored => "Nothing was changed",
             },
         }
     }

@@ -103,7 +103,7 @@ pub async fn confirm_user(
     match confirmed {
         Some(user) if !app_state.signs_on && !user.has_password => {
             let text = format!(
-                "{} is confirmed as {}. With this link they choose a password; the one before, if any, is good for nothing. \
+                "{} is confirmed as {}. With this link they choose a password; a previous one no longer works. \
                  It works once, within a day:",
                 user.name,
                 user.role.as_str()
@@ -202,7 +202,7 @@ fn no_such_user() -> ApiError {
 fn not_oneself(caller: &Caller, id: i64) -> Result<(), ApiError> {
     match caller.user() {
         Some(user) if user.id == id => {
-            Err(ApiError::Conflict("another admin has to do that to you".to_owned()))
+            Err(ApiError::Conflict("only another admin can do that to you".to_owned()))
         }
         _ => Ok(()),
     }

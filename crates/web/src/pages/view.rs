@@ -113,7 +113,7 @@ pub fn sentence(assessed: &Assessed, zone: Tz, now: Time) -> String {
         State::New => format!("It has not checked in yet. Its first check-in is expected at {expected}."),
         State::Up if !row.is_empty() => format!("{row}The next check-in is expected at {expected}."),
         State::Up => format!("All is well. The next check-in is expected at {expected}."),
-        State::Running => format!("{row}A run is going."),
+        State::Running => format!("{row}A run is active."),
         State::Late => format!("{row}Late: expected at {expected}. It has until {deadline}."),
         State::Overdue | State::Down => format!("{row}Overdue since {deadline}: expected at {expected}."),
         State::Snoozed => {
@@ -122,14 +122,14 @@ pub fn sentence(assessed: &Assessed, zone: Tz, now: Time) -> String {
                 .snoozed_until(now)
                 .map_or_else(String::new, |until| format!(" until {}", at(until)));
             let then = match conclusions.snooze_at(now).map(|snooze| snooze.mode) {
-                Some(SnoozeMode::Skip) => "What is due in it is not expected.",
-                Some(SnoozeMode::Quiet) | None => "What is still true then is told.",
+                Some(SnoozeMode::Skip) => "Check-ins that are due in that time are not expected.",
+                Some(SnoozeMode::Quiet) | None => "Alerts that are still open then are sent.",
             };
-            format!("Snoozed: nothing is told{until}. {then}")
+            format!("Snoozed: no alerts are sent{until}. {then}")
         }
         State::Held => format!("Overdue since {deadline}, and held: its Internet gateway is silent."),
         State::Unobserved => format!(
-            "{row}It was expected at {expected}, when no check-in could be recorded. It has until {deadline} to be heard again."
+            "{row}It was expected at {expected}, when no check-in could be recorded. It has until {deadline} to check in again."
         ),
     }
 }

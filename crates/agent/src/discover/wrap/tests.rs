@@ -49,7 +49,7 @@ fn what_cannot_be_wrapped_says_why() {
     }
     for agent in ["innkeeper-agent", "/my bin/innkeeper-agent", "/usr/bin/agent", "/100%/innkeeper-agent"] {
         let wrapping = Wrapping { agent: Path::new(agent), ..wrapping("/bin/sh") };
-        assert!(wrapping.wrap(b"a", 0, false).unwrap_err().contains("the agent lies at"));
+        assert!(wrapping.wrap(b"a", 0, false).unwrap_err().contains("the agent is at"));
     }
     let unknown = Wrapping { percent: Percent::Unknown, ..wrapping("/bin/sh") };
     unknown.wrap(b"date +%F", 0, false).unwrap_err();

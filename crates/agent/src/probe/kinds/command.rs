@@ -33,7 +33,7 @@ impl Command {
         let shell = read::maybe_text(section, "shell");
         match (words.first(), shell) {
             (Some(_), Some(_)) => {
-                section.refuse("shell", shell_origin, "stands beside command; give one of them")
+                section.refuse("shell", shell_origin, "cannot be combined with command; give one of them")
             }
             (None, Some(script)) => words = vec!["/bin/sh".to_owned(), "-c".to_owned(), script],
             (Some(program), None) if program.is_empty() => {
@@ -104,7 +104,7 @@ pub(crate) fn judged(finished: &FinishedProgram, attempt: &ProbeAttempt) -> Prob
             Some("exit status 127: it, or a program that it needs, was not found".to_owned()),
         ),
         ProgramEnd::Exit(code) => {
-            (ProbeStatus::Unknown, Some(format!("exit status {code}, which is none of 0 to 3")))
+            (ProbeStatus::Unknown, Some(format!("exit status {code}, which is not in 0 to 3")))
         }
         ProgramEnd::Signal(signal) => {
             (ProbeStatus::Unknown, Some(format!("ended by {}", signals::name(signal))))
@@ -112,7 +112,7 @@ pub(crate) fn judged(finished: &FinishedProgram, attempt: &ProbeAttempt) -> Prob
         ProgramEnd::TimedOut => (ProbeStatus::Unknown, Some(attempt.whole().timeout().what)),
         ProgramEnd::Stuck => {
             let what = attempt.whole().timeout().what;
-            (ProbeStatus::Unknown, Some(format!("{what}, and does not end even by KILL")))
+            (ProbeStatus::Unknown, Some(format!("{what}, and even KILL has not ended it")))
         }
     };
     let (stdout, stderr) = (finished.stdout.text(), finished.stderr.text());
@@ -124,7 +124,7 @@ pub(crate) fn judged(finished: &FinishedProgram, attempt: &ProbeAttempt) -> Prob
     };
     let said = match (parsed.first_line.as_str(), told) {
         ("", Some(told)) => told,
-        ("", None) => "it says nothing".to_owned(),
+        ("", None) => "it has no output".to_owned(),
         (line, Some(told)) => format!("{told}: {line}"),
         (line, None) => line.to_owned(),
     };

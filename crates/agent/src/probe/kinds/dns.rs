@@ -78,7 +78,7 @@ impl Dns {
             let known = RCODES.iter().find(|(name, _)| name.eq_ignore_ascii_case(text));
             known.map(|(_, rcode)| *rcode).ok_or_else(|| {
                 format!(
-                    "{text:?} is no code of an answer; allowed: {}",
+                    "{text:?} is not a response code; allowed: {}",
                     RCODES.map(|(name, _)| name).join(", ")
                 )
             })
@@ -88,7 +88,7 @@ impl Dns {
                 let known = RECORDS.into_iter().find(|(name, _)| name.eq_ignore_ascii_case(text));
                 known.ok_or_else(|| {
                     let allowed = RECORDS.map(|(name, _)| name).join(", ");
-                    format!("{text:?} is no type of records that can be asked for; allowed: {allowed}")
+                    format!("{text:?} is not a supported record type; allowed: {allowed}")
                 })
             }),
             expect: section.list("expect", 100, |text| Ok(text.to_owned())),
@@ -112,7 +112,7 @@ impl Dns {
         if self.recursion {
             packet.set_flags(PacketFlag::RECURSION_DESIRED);
         }
-        let wrong = |error| Failure::unknown(format!("{name} cannot be asked for: {error:?}"));
+        let wrong = |error| Failure::unknown(format!("{name} cannot be looked up: {error:?}"));
         let qname = Name::new(name).map_err(wrong)?;
         let question = Question::new(qname, QTYPE::TYPE(self.record.1), QCLASS::CLASS(CLASS::IN), false);
         packet.questions.push(question);
@@ -176,7 +176,7 @@ impl Dns {
 
     fn judged(&self, name: &str, server: SocketAddr, answer: &[u8]) -> Result<ProbeOutcome, Failure> {
         let packet = Packet::parse(answer).map_err(|error| {
-            Failure::critical(format!("{server} answers what is no DNS message: {error:?}"))
+            Failure::critical(format!("{server} answers with something that is not a DNS message: {error:?}"))
         })?;
         let (record, kind) = self.record;
         let rcode = packet.rcode();
@@ -237,7 +237,7 @@ impl ProbeCheck for Dns {
     fn subject(&self, target: &str) -> Result<Subject, String> {
         let is_name = !target.is_empty() && !target.chars().any(|c| c.is_whitespace() || c.is_control());
         if !is_name || Name::new(target).is_err() {
-            return Err(format!("{target:?} is no name that DNS can be asked for"));
+            return Err(format!("{target:?} is not a name that DNS can look up"));
         }
         let host = self.resolver.as_ref().map(|(host, _)| host.clone()).unwrap_or_default();
         Ok(Subject { label: target.to_owned(), host })
@@ -252,7 +252,7 @@ impl ProbeCheck for Dns {
         let name = reverse(name).unwrap_or_else(|| name.to_owned());
         let (id, question) = self.question(&name)?;
         let servers = self.servers(attempt)?;
-        let mut failure = Failure::unknown("nobody was asked");
+        let mut failure = Failure::unknown("no server was asked");
         let whole = attempt.whole();
         let count = servers.len();
         for (at, server) in servers.into_iter().enumerate() {

@@ -43,7 +43,7 @@ impl Http {
         let body_origin = section.origin("body_file");
         let from_file = section.parsed("body_file", None, |path| read::file(path, 1024 * 1024).map(Some));
         if from_file.is_some() && !body.is_empty() {
-            section.refuse("body_file", body_origin, "stands beside body; give one of the two");
+            section.refuse("body_file", body_origin, "cannot be combined with body; give one of them");
         }
         Self {
             method: section.parsed("method", Method::GET, |text| {
@@ -139,7 +139,7 @@ fn host_and_port(url: &Url) -> Result<(String, u16), String> {
     let port = url.port_or_known_default();
     match (matches!(url.scheme(), "http" | "https"), port) {
         (true, Some(port)) if !host.is_empty() => Ok((host, port)),
-        _ => Err(format!("{} is no address of the web", shown(url))),
+        _ => Err(format!("{} is not a web address", shown(url))),
     }
 }
 
@@ -157,7 +157,7 @@ pub(crate) fn shown(url: &Url) -> String {
 fn parse(target: &str) -> Result<Url, String> {
     // The error does not contain the URL, which may have a password.
     let url = Url::parse(target)
-        .map_err(|error| format!("is no address of the web ({error}); write https://host/path"))?;
+        .map_err(|error| format!("is not a web address ({error}); write https://host/path"))?;
     host_and_port(&url).map_err(|problem| format!("{problem}; write https://host/path"))?;
     Ok(url)
 }
@@ -169,11 +169,11 @@ fn location(answer: &ProbeAnswer, url: &Url) -> Option<Result<Url, Failure>> {
     }
     let place = answer.headers.get("location")?;
     let place = String::from_utf8_lossy(place.as_bytes()).into_owned();
-    let next = url.join(&place).map_err(|_| Failure::critical("it redirects to what is no address"));
+    let next = url.join(&place).map_err(|_| Failure::critical("it redirects to an invalid address"));
     Some(next.and_then(|next| match host_and_port(&next) {
         Ok(_) => Ok(next),
         Err(_) => {
-            Err(Failure::critical(format!("it redirects to {}, which is not of the web", shown(&next))))
+            Err(Failure::critical(format!("it redirects to {}, which is not a web address", shown(&next))))
         }
     }))
 }

@@ -105,8 +105,8 @@ impl Message {
     fn judged(&self) -> Result<ProbeOutcome, Failure> {
         if self.kind != b'E' {
             return Ok(ProbeOutcome::ok(match self.body.get(..4) {
-                Some([0, 0, 0, 0]) => "it takes connections, and let this one in without a password",
-                _ => "it takes connections",
+                Some([0, 0, 0, 0]) => "it accepts connections, and accepted this one without a password",
+                _ => "it accepts connections",
             }));
         }
         let (code, text) = (self.field(b'C'), self.field(b'M'));
@@ -114,11 +114,11 @@ impl Message {
             // 57P03 cannot_connect_now (starting, stopping or recovering), 53300 too_many_connections, 57P01 and
             // 57P02 shutdown.
             "57P03" | "53300" | "57P01" | "57P02" => {
-                Err(Failure::critical(format!("it takes no connections: {text} ({code})")))
+                Err(Failure::critical(format!("it accepts no connections: {text} ({code})")))
             }
             // The server rejected the user or database, so it is up and working.
             _ if code.starts_with("28") || code.starts_with("3D") || code == "42501" => {
-                Ok(ProbeOutcome::ok(format!("it answers, and refuses: {text} ({code})")))
+                Ok(ProbeOutcome::ok(format!("it answers, and rejects the login: {text} ({code})")))
             }
             _ => Err(Failure::critical(format!("it answers with an error: {text} ({code})"))),
         }

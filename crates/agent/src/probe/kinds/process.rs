@@ -130,7 +130,7 @@ fn by_pid_file(path: &str) -> Result<ProbeOutcome, Failure> {
     let text = String::from_utf8_lossy(&content);
     let first = text.split_whitespace().next().unwrap_or_default();
     let Some(pid) = first.parse::<u32>().ok().filter(|pid| *pid > 0) else {
-        return Err(Failure::critical(format!("{path} holds no number of a process")));
+        return Err(Failure::critical(format!("{path} does not contain a process id")));
     };
     match look(pid) {
         Some(found) if !found.is_zombie => {

@@ -51,7 +51,10 @@ impl SystemdUnit {
             }
             "loaded" | "masked" => {}
             "" => {
-                return ProbeOutcome::new(ProbeStatus::Unknown, format!("systemctl says nothing of {unit}"));
+                return ProbeOutcome::new(
+                    ProbeStatus::Unknown,
+                    format!("systemctl returns nothing about {unit}"),
+                );
             }
             other => {
                 return ProbeOutcome::new(
@@ -116,7 +119,7 @@ impl ProbeCheck for SystemdUnit {
             }
             _ => {
                 let said = one_line(&finished.stderr.text());
-                Err(Failure::unknown(format!("systemctl cannot say how {unit} is: {said}")))
+                Err(Failure::unknown(format!("systemctl cannot show the state of {unit}: {said}")))
             }
         }
     }

@@ -60,7 +60,7 @@ impl ProbeCheck for Tls {
             let what = verdict.trust.err().unwrap_or_default();
             return Err(Failure::critical(what));
         };
-        let until = format!("its certificate holds until {}", lifetime::day(own.not_after));
+        let until = format!("its certificate is valid until {}", lifetime::day(own.not_after));
         let mut outcome = ProbeOutcome::ok(until).with_details(&listed(&verdict.used, verdict.shown));
         if let Some((status, what)) = self.thresholds.judge(&verdict.used, now) {
             outcome = ProbeOutcome { details: outcome.details, ..ProbeOutcome::new(status, what) };
@@ -73,7 +73,10 @@ impl ProbeCheck for Tls {
             }
         }
         if let Some(refused) = refused {
-            outcome.also(ProbeStatus::Ok, &format!("the server showed it and went no further: {refused}"));
+            outcome.also(
+                ProbeStatus::Ok,
+                &format!("the server sent it and then rejected the connection: {refused}"),
+            );
         }
         Ok(lifetime::figures(outcome, &verdict.used, now))
     }

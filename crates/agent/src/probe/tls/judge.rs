@@ -48,7 +48,7 @@ pub(super) fn judge(
         return CertificateVerdict { trust: nothing.clone(), name: nothing, used: Vec::new(), shown };
     };
     let Some(facts) = CertificateFacts::of(own) else {
-        let broken = Err("what the server showed is no certificate (X.509)".to_owned());
+        let broken = Err("what the server showed is not a certificate (X.509)".to_owned());
         return CertificateVerdict { trust: broken.clone(), name: broken, used: Vec::new(), shown };
     };
     let entity = match EndEntityCert::try_from(own) {
@@ -150,12 +150,15 @@ fn distrusted(error: &Error, facts: &CertificateFacts, others: usize) -> String 
         // An authority with the same name but another key may be known here.
         _ if facts.is_self_issued() => "its certificate is not trusted here: it is self-signed".to_owned(),
         Error::UnknownIssuer if others == 0 => format!(
-            "its certificate is not trusted here: issued by {:?}, which the server does not send along and nobody \
-             here knows",
+            "its certificate is not trusted here: issued by {:?}, which the server does not send and which is not \
+             known here",
             facts.issuer
         ),
         Error::UnknownIssuer => {
-            format!("its certificate is not trusted here: no known authority is behind {:?}", facts.issuer)
+            format!(
+                "its certificate is not trusted here: its issuer {:?} leads to no known authority",
+                facts.issuer
+            )
         }
         error => format!("its certificate is not trusted here: {}", in_words(error)),
     }
@@ -163,15 +166,15 @@ fn distrusted(error: &Error, facts: &CertificateFacts, others: usize) -> String 
 
 fn in_words(error: &Error) -> String {
     match error {
-        Error::CaUsedAsEndEntity => "it is that of an authority (CA:TRUE)".to_owned(),
-        Error::EndEntityUsedAsCa => "it was issued by what is no authority".to_owned(),
+        Error::CaUsedAsEndEntity => "it is the certificate of an authority (CA:TRUE)".to_owned(),
+        Error::EndEntityUsedAsCa => "its issuer is not an authority".to_owned(),
         Error::RequiredEkuNotFoundContext(_) => "it is not for servers (extendedKeyUsage)".to_owned(),
         Error::InvalidSignatureForPublicKey => "a signature in its chain is wrong".to_owned(),
         Error::UnsupportedCertVersion => "it is not of X.509 version 3".to_owned(),
         Error::NameConstraintViolation => "its authority may not issue for this name".to_owned(),
         Error::UnsupportedSignatureAlgorithmContext(_)
         | Error::UnsupportedSignatureAlgorithmForPublicKeyContext(_) => {
-            "it is signed in a way that is not known here".to_owned()
+            "it is signed with an unsupported algorithm".to_owned()
         }
         // The debug text begins with the name of the error's kind.
         error => format!("{error:?}").split([' ', '(']).next().unwrap_or_default().to_owned(),

@@ -54,7 +54,10 @@ impl Thresholds {
                 left if left < self.warn_for(certificate) => ProbeStatus::Warning,
                 _ => return None,
             };
-            Some((status, format!("its {whose} ends in {}, {}", words(left), day(certificate.not_after))))
+            Some((
+                status,
+                format!("its {whose} expires in {}, at {}", words(left), day(certificate.not_after)),
+            ))
         });
         // Of two with the same status, the one closer to the server counts.
         judged.reduce(|worst, next| if next.0 > worst.0 { next } else { worst })
@@ -73,7 +76,7 @@ pub(super) fn holds(certificate: &CertificateFacts, now: Time) -> Result<(), Str
     }
     if now < certificate.not_before {
         let day = day(certificate.not_before);
-        return Err(format!("{whose} is not valid yet, from {day} on (the time here is {here})"));
+        return Err(format!("{whose} is not valid yet, but only from {day} on (the time here is {here})"));
     }
     Ok(())
 }

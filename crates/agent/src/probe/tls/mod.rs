@@ -66,18 +66,18 @@ impl Trust {
                         .map_err(|error| error.to_string())
                 });
                 if let Err(problem) = fits {
-                    let what = format!("does not go with the certificate of client_cert_file: {problem}");
+                    let what = format!("does not match the certificate of client_cert_file: {problem}");
                     section.refuse("client_key_file", key_origin, what);
                 }
                 Some(Arc::new((chain, key)))
             }
             (Some(_), None) if key_origin == Origin::Default => {
                 let origin = section.origin("client_cert_file");
-                section.refuse("client_key_file", origin, "is missing; client_cert_file goes with it");
+                section.refuse("client_key_file", origin, "is missing; client_cert_file needs it");
                 None
             }
             (None, Some(_)) if section.origin("client_cert_file") == Origin::Default => {
-                section.refuse("client_cert_file", key_origin, "is missing; client_key_file goes with it");
+                section.refuse("client_cert_file", key_origin, "is missing; client_key_file needs it");
                 None
             }
             _ => None,
@@ -228,7 +228,7 @@ impl Refusal {
 fn server_name(name: &str) -> Result<ServerName<'static>, Failure> {
     let bare = name.strip_suffix('.').unwrap_or(name).to_owned();
     ServerName::try_from(bare)
-        .map_err(|_| Failure::unknown(format!("{name} is no name that TLS can ask for")))
+        .map_err(|_| Failure::unknown(format!("{name} is not a name that TLS can request")))
 }
 
 fn tls_error(error: &io::Error) -> Option<&rustls::Error> {

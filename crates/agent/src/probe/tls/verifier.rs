@@ -53,7 +53,7 @@ impl Recorder {
         checked: Result<HandshakeSignatureValid, Error>,
     ) -> Result<HandshakeSignatureValid, Error> {
         if let Err(error) = checked {
-            let what = format!("the server does not prove that the certificate is its own ({error})");
+            let what = format!("the server does not prove that it owns the certificate ({error})");
             *self.proof.lock().unwrap_or_else(PoisonError::into_inner) = Err(what);
         }
         Ok(HandshakeSignatureValid::assertion())

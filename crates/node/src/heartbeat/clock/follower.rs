@@ -211,9 +211,7 @@ impl Follower {
             Some(_) if store.clock_steps(1)?.iter().any(|step| step.outcome == StepOutcome::Following) => {
                 // The last process ended while it moved times back. It had found that the clock
                 // stays as it is.
-                log::warn!(
-                    "the clock was being followed back when the last process ended; that is gone on with"
-                );
+                log::warn!("the last process ended while it was following the clock back; this is continued");
                 discipline.release();
             }
             Some(newest) => {
@@ -356,7 +354,7 @@ impl Follower {
 
 impl Stuck {
     fn fails(&mut self, host: &str, error: &StoreError, operator: &Operator) {
-        self.said.warn(format_args!("what is ahead of the clock cannot be moved back: {error}"));
+        self.said.warn(format_args!("times ahead of the clock cannot be moved back: {error}"));
         let now = boot::now();
         let since = *self.since.get_or_insert(now);
         if now.saturating_sub(since) >= STUCK_AFTER && !std::mem::replace(&mut self.told, true) {

@@ -94,7 +94,8 @@ mod tests {
         let OperatorMessage { subject, text } = said(4000);
         assert_eq!(subject, "The clock of inn is nearly back");
         assert!(
-            text.contains("jumped 6 seconds ahead") && text.contains("it stands 4 seconds ahead of that"),
+            text.contains("jumped 6 seconds ahead")
+                && text.contains("it is now 4 seconds ahead of the time before"),
             "{text}"
         );
     }
@@ -104,7 +105,8 @@ mod tests {
         let at = Time::UNIX_EPOCH;
         let jumped = stepped(Ticker::Database, "inn", TimeDelta::hours(2));
         assert_eq!(jumped.subject, "The database's clock jumped 2 hours ahead");
-        let follows = format!("In {} s it is followed; no job is blamed for it", STEPOUT.as_secs());
+        let follows =
+            format!("After {} s it follows the clock. No job becomes overdue by the jump", STEPOUT.as_secs());
         assert!(jumped.text.contains(&follows), "{}", jumped.text);
         assert_eq!(ignored("inn", TimeDelta::hours(-2)).subject, "The clock of inn jumped 2 hours back");
         let behind = held(Ticker::Machine, "inn", at + TimeDelta::days(1), at);
@@ -112,26 +114,29 @@ mod tests {
         assert_eq!(
             behind.text,
             format!(
-                "It shows {}, and something was recorded at {}. Check-ins are taken, and counted from then on; until the clock has passed \
-                 that time, or for {} min, no silence is noticed, and nothing is removed or given up. Set the clock.",
+                "It shows {}, but the newest record is from {}. Check-ins are accepted and count as of that time. Until the \
+                 clock has passed it, or for {} min, silent jobs are not noticed, and nothing is removed or given up. \
+                 Set the clock.",
                 stamp(at, chrono_tz::UTC),
                 stamp(at + TimeDelta::days(1), chrono_tz::UTC),
                 LONGEST_HOLD.as_secs() / 60
             )
         );
-        assert_eq!(released(Ticker::Machine, "inn").subject, "The clock of inn is believed again");
+        assert_eq!(released(Ticker::Machine, "inn").subject, "The clock of inn is trusted again");
         let stuck = ClockMessage::Stuck { host: "inn", error: &StoreError::File("no".to_owned()) };
         let text = OperatorMessage::from(stuck).text;
         assert!(
-            text.starts_with("So says inn, which has tried for half a minute and goes on trying: "),
+            text.starts_with("Reported by inn, which has tried for half a minute and keeps trying: "),
             "{text}"
         );
         assert!(
-            text.ends_with("\nUntil it is done, no silence is noticed, and nothing is removed or given up."),
+            text.ends_with(
+                "\nUntil it succeeds, silent jobs are not noticed, and nothing is removed or given up."
+            ),
             "{text}"
         );
         let goes_on = OperatorMessage::from(ClockMessage::GoesOn { host: "inn" });
-        assert_eq!(goes_on.text, "So says inn. When that is done, jobs are watched by their times.");
+        assert_eq!(goes_on.text, "Reported by inn. When this is done, jobs are judged again.");
     }
 
     #[test]

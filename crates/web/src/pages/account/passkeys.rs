@@ -157,7 +157,7 @@ async fn finish_adding(
         }
         PasskeyAdded::Another => Ok(see_other("/account#passkeys")),
         PasskeyAdded::Taken => {
-            let problem = "This passkey is somebody’s already.";
+            let problem = "This passkey belongs to a user already.";
             cannot_add(&app_state, &caller, &request, &next, problem).await
         }
         PasskeyAdded::TooMany => {

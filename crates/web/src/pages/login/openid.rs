@@ -57,7 +57,7 @@ pub async fn begin(
     };
     let state = keys::draw().map_err(ApiError::internal)?;
     let login = Beginning::of(&browser, state.reveal())
-        .ok_or_else(|| ApiError::internal("a secret that was drawn is none"))?;
+        .ok_or_else(|| ApiError::internal("a secret that was generated is invalid"))?;
     let begun = login.clone();
     let to = match asked(&app_state, &caller, move |provider, _| provider.begin(&begun)).await? {
         Ok(to) => to,
@@ -143,7 +143,7 @@ async fn arrive(
     let (role_follows, trust_names) = (openid.provider.role_follows(), openid.provider.trusts_names());
     let whom = person.name.clone().map_or(RefusedAccount::Somebody, RefusedAccount::User);
     let (source, role, stated) = (caller.source.clone(), person.role, person.name.clone());
-    let unsaid = person.unsaid.clone().map(|why| format!("You cannot come in: {why}."));
+    let unsaid = person.unsaid.clone().map(|why| format!("You cannot log in: {why}."));
     // Nobody loses a role by it either.
     if let (Some(problem), None) = (&unsaid, role) {
         return refused(
@@ -181,26 +181,26 @@ async fn arrive(
         }
         Arrived::NoRole => (
             RefusalReason::NoRole,
-            format!("You are known, and may not come in: {}.", openid.provider.needed()),
+            format!("You are known, but may not log in: {}.", openid.provider.needed()),
         ),
         Arrived::RoleUnsaid => (RefusalReason::RoleUnsaid, unsaid.unwrap_or_default()),
         Arrived::Nameless => (
             RefusalReason::NoName,
-            format!("You cannot be made a user: {}.", stated.unwrap_or_else(|problem| problem)),
+            format!("No user can be created for you: {}.", stated.unwrap_or_else(|problem| problem)),
         ),
         Arrived::NameTaken => (
             RefusalReason::NoName,
             format!(
-                "There is a user {} here already, who may be somebody else. Where that is you, an admin can remove that user under \
-                 Settings, so that this login makes another, or set web.openid.trust_names.",
+                "There is a user {} here already, who may be somebody else. If that is you, an admin can remove that user under \
+                 Settings, so that this login creates a new one, or set web.openid.trust_names.",
                 stated.unwrap_or_default()
             ),
         ),
         Arrived::AnotherSubject => (
             RefusalReason::NoName,
             format!(
-                "There is a user {} here already, whom the provider knows by another subject (sub): it made you anew, or that is \
-                 somebody else. Where it is you, an admin can remove that user under Settings, so that this login makes another.",
+                "There is a user {} here already, whom the provider knows by another subject (sub): it has created your account anew, or \
+                 that is somebody else. If it is you, an admin can remove that user under Settings, so that this login creates a new one.",
                 stated.unwrap_or_default()
             ),
         ),
