@@ -63,6 +63,6 @@ impl HttpAsker {
 
 impl std::fmt::Debug for HttpAsker {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Asker").field("place", &self.place).finish_non_exhaustive()
+        f.debug_struct("HttpAsker").field("place", &self.place).finish_non_exhaustive()
     }
 }

@@ -44,6 +44,7 @@ impl Listener {
     pub fn new(process: &Process, name: &'static str, listen: SocketAddr) -> Self {
         let mut listener = Self::bare(process, name, listen);
         listener.connections = descriptors::for_connections(process.config());
+        listener.authenticator = listener.authenticator.telling(process.heartbeat().operator());
         listener.on_listening(process.heartbeat().listening())
     }
 
@@ -66,7 +67,7 @@ impl Listener {
         Self {
             name,
             listen,
-            authenticator: Authenticator::new(store, config, heartbeat.clock()).telling(heartbeat.operator()),
+            authenticator: Authenticator::new(store, config, heartbeat.clock()),
             status,
             routes: Vec::new(),
             workers: None,

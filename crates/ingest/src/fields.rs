@@ -414,10 +414,14 @@ pub(crate) fn figures_of_object(value: Option<&Value>) -> (Figures, Vec<String>)
     (figures, problems.iter().take(MOST_TOLD).map(ToString::to_string).collect())
 }
 
+/// How a figure begins in a query.
+const FIGURE: &str = "figure=";
+
 /// The figures in a query, one per `figure=rows=1200`; and the problems of invalid ones, as sentences.
 pub(crate) fn figures_of_query(query: &str) -> (Figures, Vec<String>) {
     let (mut figures, mut problems) = (Figures::default(), Vec::new());
-    for (_, text) in parameters(query).filter(|(name, _)| *name == "figure") {
+    let figures_said = query.split('&').filter_map(|pair| pair.strip_prefix(FIGURE));
+    for text in figures_said {
         // A figure contains no blanks, and a large number may be written 5.4e+09, so `+` is not a blank here.
         let decoded = decoded(&text.replace('+', "%2B")).map_err(|problem| Invalid::new("figure", problem));
         let set = decoded.and_then(|text| figures.set_text(&text).map_err(|flaw| flaw.of(&text)));
@@ -430,7 +434,7 @@ pub(crate) fn figures_of_query(query: &str) -> (Figures, Vec<String>) {
 
 /// The query without its figures, which are read separately.
 pub(crate) fn without_figures(query: &str) -> String {
-    let others: Vec<&str> = query.split('&').filter(|pair| !pair.starts_with("figure=")).collect();
+    let others: Vec<&str> = query.split('&').filter(|pair| !pair.starts_with(FIGURE)).collect();
     others.join("&")
 }
 

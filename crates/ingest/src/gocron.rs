@@ -200,17 +200,17 @@ fn tell(
 }
 
 /// The reservations whose time of change is being queried.
-pub(crate) type GocronQuery = Arc<Mutex<HashSet<String>>>;
+pub(crate) type NamesBeingAsked = Arc<Mutex<HashSet<String>>>;
 
 /// An entry in that set; dropping it removes the entry.
 struct Asking {
-    all: GocronQuery,
+    all: NamesBeingAsked,
     name: String,
 }
 
 impl Asking {
     /// `None` if the reservation is in the set already, or the set is full; a later check-in then queries.
-    fn begin(all: &GocronQuery, name: &str) -> Option<Self> {
+    fn begin(all: &NamesBeingAsked, name: &str) -> Option<Self> {
         let mut names = all.lock();
         let begins = names.len() < ASKED_AT_ONCE && names.insert(name.to_owned());
         begins.then(|| Self { all: Arc::clone(all), name: name.to_owned() })
@@ -259,7 +259,7 @@ mod tests {
 
     #[test]
     fn of_each_reservation_it_is_asked_once_at_a_time_and_of_few_together() {
-        let asked = GocronQuery::default();
+        let asked = NamesBeingAsked::default();
         let first = Asking::begin(&asked, "shop/backup");
         assert!(first.is_some() && Asking::begin(&asked, "shop/backup").is_none());
         let others: Vec<_> =

@@ -63,7 +63,7 @@ pub(crate) struct AppState {
     /// The reporter of reservations whose messages reach nobody.
     pub dead_end_reporter: DeadEndReporter,
     /// The queries that are in progress for that reporter.
-    pub asking: gocron::GocronQuery,
+    pub asking: gocron::NamesBeingAsked,
     /// Wakes the sweeper when a conclusion may have changed.
     pub wake: Option<Wake>,
 }
@@ -88,7 +88,7 @@ impl Ingest {
             commit_timeout: config.ingest.commit_timeout,
             ways: heartbeat.ways().clone(),
             dead_end_reporter: heartbeat.dead_end_reporter().clone(),
-            asking: gocron::GocronQuery::default(),
+            asking: gocron::NamesBeingAsked::default(),
             wake: wake.clone(),
         };
         let writers =

@@ -54,7 +54,7 @@ impl Process {
     /// tells the other nodes that this one has ended.
     ///
     /// # Errors
-    /// The first error of `serve`, the work and the heartbeat.
+    /// The first error of `serve`, the work and the heartbeat. The others are logged.
     pub fn run(
         self,
         serve: impl FnOnce(&Shutdown) -> anyhow::Result<()>,
@@ -63,11 +63,12 @@ impl Process {
         let served = serve(&self.shutdown);
         self.shutdown.request();
         let in_order = served.is_ok();
-        let ended: Vec<_> = work.into_iter().map(|work| work.finish(in_order)).collect();
-        let said_goodbye = self.heartbeat.finish();
-        served?;
-        ended.into_iter().collect::<anyhow::Result<()>>()?;
-        said_goodbye
+        let ended = work.into_iter().map(|work| work.finish(in_order)).collect::<Vec<_>>();
+        let all = [served].into_iter().chain(ended).chain([self.heartbeat.finish()]);
+        let mut errors = all.filter_map(Result::err);
+        let first = errors.next();
+        errors.for_each(|error| log::error!("while it ends: {error:#}"));
+        first.map_or(Ok(()), Err)
     }
 
     /// The configuration at the start of the process.

@@ -8,6 +8,7 @@ use innkeeper_core::discipline::STEP;
 use strum::{EnumString, IntoStaticStr, VariantArray};
 
 use crate::connection::AnyConnection;
+use crate::readable::readable;
 use crate::rows::{ms, time, word};
 use crate::schema::clock_steps;
 use crate::{Store, StoreError};
@@ -174,7 +175,7 @@ impl Store {
         })
     }
 
-    /// The latest steps, latest first.
+    /// The latest steps, latest first. Rows that cannot be read are logged and left out.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -184,7 +185,7 @@ impl Store {
             .limit(limit)
             .select(Row::as_select())
             .load(&mut *self.get()?)?;
-        rows.into_iter().map(Row::step).collect()
+        Ok(readable(rows, Row::step))
     }
 
     /// Forgets steps that were seen before `before`.

@@ -13,6 +13,7 @@ use innkeeper_core::uptime::DownTime;
 use serde::Serialize;
 
 use crate::outbox::notice_of;
+use crate::readable::readable;
 use crate::rows::{AlertRow, CHECKED_OUT, ms, time, word};
 use crate::schema::{alerts, deliveries};
 use crate::{Store, StoreError};
@@ -213,7 +214,7 @@ impl Store {
                 ending: row.ending,
             })
         };
-        rows.into_iter().map(alert).collect()
+        Ok(readable(rows, alert))
     }
 
     /// The alerts of each of these reservations that were open at some time since the instant beside it, in no order. One that was
@@ -257,7 +258,7 @@ impl Store {
             .order(deliveries::id)
             .select(DeliveryRow::as_select())
             .load(&mut *self.get()?)?;
-        rows.into_iter().map(DeliveryRow::sent).collect()
+        Ok(readable(rows, DeliveryRow::sent))
     }
 
     /// Messages in this state before the number `before`, latest first.
@@ -281,7 +282,7 @@ impl Store {
             query = query.filter(deliveries::id.lt(before));
         }
         let rows: Vec<DeliveryRow> = query.load(&mut *self.get()?)?;
-        rows.into_iter().map(DeliveryRow::sent).collect()
+        Ok(readable(rows, DeliveryRow::sent))
     }
 
     /// The reservations with the most alerts since `since`, worst first. Those that were withdrawn do not count.

@@ -15,6 +15,19 @@ use crate::rows::{self, NamedRow, ReservationRow, StateRow};
 use crate::schema::{reservations, states};
 use crate::{Seldom, StoreError};
 
+/// Rows beside the reservations that cannot be read.
+static ODD_ROWS: Seldom = Seldom::new();
+
+/// The rows that `read` can read. The others (a damaged file, a word of a newer version) are logged and left out: one of them must not
+/// hide all.
+pub(crate) fn readable<R, T>(rows: Vec<R>, read: impl Fn(R) -> Result<T, StoreError>) -> Vec<T> {
+    rows.into_iter()
+        .filter_map(|row| {
+            read(row).inspect_err(|error| ODD_ROWS.error(format_args!("a row is left out: {error}"))).ok()
+        })
+        .collect()
+}
+
 /// So many ids in one statement.
 const CHUNK: usize = 500;
 

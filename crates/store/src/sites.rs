@@ -88,9 +88,10 @@ pub(crate) fn of_apps(
             }
         };
         let of_site = || incidents.iter().filter(|alert| alert.reservation_id == row.id);
-        // One that was withdrawn was none.
+        // A withdrawn alert stands for no silence. An answered one does: late reports show that the site was well, and
+        // that nothing came through it meanwhile.
         let silences = of_site()
-            .filter(|alert| alert.ending.is_none())
+            .filter(|alert| alert.ending.is_none() || alert.answered_until.is_some())
             .filter_map(|alert| {
                 let from = time(alert.success_before.unwrap_or(alert.opened_at));
                 Some(Window { from, until: time(alert.closed_at?) })

@@ -427,7 +427,7 @@ impl Snapshot<'_> {
                 reported_late: false,
             })
         };
-        in_order(ids, rows, |row| row.id).into_iter().map(incident).collect()
+        Ok(readable::readable(in_order(ids, rows, |row| row.id), incident))
     }
 }
 

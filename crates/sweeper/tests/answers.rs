@@ -54,7 +54,7 @@ fn peers_hear_of_jobs_that_are_not_watched_and_of_mail_that_does_not_go_out() {
         let later = |seconds| now + TimeDelta::seconds(seconds);
         beat(None, now);
         assert_eq!(health(&store, later(1)).unwrap(), PeerHealth::Ok);
-        for (duty, at) in [("ingest", 90), ("sweeper", 290)] {
+        for (duty, at) in [(Duty::Ingest, 90), (Duty::Sweeper, 290)] {
             beat(None, later(at - 89));
             beat(Some(duty), later(at));
             assert_eq!(

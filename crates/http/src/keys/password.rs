@@ -160,7 +160,7 @@ pub struct HashingTurn {
 
 impl std::fmt::Debug for HashingTurn {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Turn")
+        f.write_str("HashingTurn")
     }
 }
 

@@ -7,8 +7,7 @@ use diesel::prelude::*;
 use diesel::sql_query;
 use diesel::sql_types::{BigInt, Nullable, Text};
 use innkeeper_core::Time;
-use innkeeper_core::notice::DeliveryState;
-use innkeeper_core::notice::EventKind;
+use innkeeper_core::notice::{DeliveryState, EventKind};
 use innkeeper_core::ways::LOG;
 
 use super::outages::{AllGivenUp, add_given_up, note_given_up};

@@ -23,8 +23,7 @@ use diesel::prelude::*;
 use diesel::sql_query;
 use diesel::sql_types::{Array, BigInt, Text};
 use innkeeper_core::Time;
-use innkeeper_core::notice::DeliveryState;
-use innkeeper_core::notice::{EventKind, Notice};
+use innkeeper_core::notice::{DeliveryState, EventKind, Notice};
 use innkeeper_core::ways::Way;
 use uuid::Uuid;
 

@@ -11,8 +11,7 @@ use diesel::prelude::*;
 use diesel::sql_query;
 use diesel::sql_types::{BigInt, Nullable, Text};
 use innkeeper_core::Time;
-use innkeeper_core::notice::DeliveryState;
-use innkeeper_core::notice::EventKind;
+use innkeeper_core::notice::{DeliveryState, EventKind};
 
 use super::put;
 use crate::connection::AnyConnection;

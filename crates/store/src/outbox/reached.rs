@@ -3,8 +3,7 @@
 use std::collections::HashMap;
 
 use diesel::prelude::*;
-use innkeeper_core::notice::DeliveryState;
-use innkeeper_core::notice::EventKind;
+use innkeeper_core::notice::{DeliveryState, EventKind};
 
 use crate::StoreError;
 use crate::connection::AnyConnection;

@@ -264,7 +264,16 @@ fn past_alerts(
     let mut misses = Vec::with_capacity(closed.len());
     for row in closed {
         let (id, closed_at) = (row.id, row.closed_at.map(time));
-        let open = row.open_alert()?;
+        let open = match row.open_alert() {
+            Ok(open) => open,
+            Err(error) => {
+                // It is over, and no reason to judge nothing else of the job.
+                UNREADABLE.error(format_args!(
+                    "the closed alert {id} cannot be answered by a late report: {error}"
+                ));
+                continue;
+            }
+        };
         let (Reason::Missed { deadline, .. }, Some(closed_at)) = (open.reason, closed_at) else { continue };
         misses.push((id, PastMiss { deadline, success_before: open.success_before, closed_at }));
     }

@@ -66,7 +66,7 @@ fn note_late(connection: &mut AnyConnection, decision: &Decision<'_>, now: Time)
     }
     for (id, ending) in &decision.answered_alerts {
         diesel::update(alerts::table.filter(alerts::id.eq(id)))
-            .set(alerts::ending.eq(ending))
+            .set((alerts::ending.eq(ending), alerts::answered_until.eq(alerts::closed_at)))
             .execute(connection)?;
     }
     Ok(())
@@ -135,9 +135,14 @@ pub(super) fn alerts<'d>(
                 if let Some(Ending::Withdrawn(_)) = ending {
                     forget_told(connection, reservation.id, opened_at)?;
                 }
+                let answered = matches!(ending, Some(Ending::Answered(_))).then_some(ms(now));
                 let ending = ending.as_ref().map(Ending::text);
                 diesel::update(alerts::table.filter(alerts::id.eq(alert_id)))
-                    .set((alerts::closed_at.eq(Some(ms(now))), alerts::ending.eq(ending)))
+                    .set((
+                        alerts::closed_at.eq(Some(ms(now))),
+                        alerts::ending.eq(ending),
+                        answered.map(|until| alerts::answered_until.eq(until)),
+                    ))
                     .execute(connection)?;
             }
         }

@@ -11,6 +11,7 @@ on_both!(
     alerts_behind_a_silent_site_are_held_and_given_a_respite,
     a_snoozed_site_holds_as_well,
     a_silence_that_was_withdrawn_is_none,
+    a_silence_that_late_reports_answered_is_one,
     only_those_behind_the_same_address_of_the_same_app_are_held,
     the_site_itself_tells_how_many_stand_behind_it,
 );
@@ -81,6 +82,29 @@ fn a_silence_that_was_withdrawn_is_none(database: &TestDatabase) {
     assert_eq!(store.pass(at(50)).closed, 1);
     assert_eq!(store.pass(at(59)).opened, 0);
     assert_eq!(store.pass(at(60)).opened, 1, "without a respite");
+}
+
+fn a_silence_that_late_reports_answered_is_one(database: &TestDatabase) {
+    let store = database.store();
+    store.book("gateway", &site(20));
+    store.book("backup", &every(60));
+    store.check_in("gateway", &[from(ADDRESS, success(at(0)))]);
+    store.check_in("backup", &[from(ADDRESS, success(at(0)))]);
+    assert_eq!(store.pass(at(20)).opened, 1, "of the gateway");
+    assert_eq!(store.pass(at(60)).opened, 0, "held");
+    // The line is mended: the gateway kept what it had to say, and the job has nobody who keeps it.
+    let late: Vec<_> = (1..10).map(|run| from(ADDRESS, reported(success(at(run * 10)), at(95)))).collect();
+    store.check_in("gateway", &late);
+    store.check_in("gateway", &[from(ADDRESS, success(at(95)))]);
+    let pass = store.pass(at(95));
+    assert_eq!((pass.opened, pass.closed), (0, 1));
+    let ending = database.text("SELECT ending FROM alerts").unwrap();
+    assert!(ending.starts_with("it had run"), "{ending}");
+    for second in [114, 133, 152] {
+        store.check_in("gateway", &[from(ADDRESS, success(at(second)))]);
+    }
+    assert_eq!(store.pass(at(154)).opened, 0);
+    assert_eq!(store.pass(at(155)).opened, 1, "a respite of one period");
 }
 
 fn only_those_behind_the_same_address_of_the_same_app_are_held(database: &TestDatabase) {

@@ -4,7 +4,7 @@
 //! undone check-outs), `history.rs` (check-ins, alerts, messages), `tokens.rs`, `instance.rs` (summary, audit log),
 //! `duties.rs` (snoozes of Innkeeper's own duties). `document.rs` turns a reservation's document into its spec;
 //! `reading.rs` parses bodies and queries. `openapi.rs` describes all routes, with `described.rs` for those of the
-//! protocols; `page.rs` shows that description.
+//! protocols; `pages/api.rs` shows that description.
 //!
 //! Errors are `application/problem+json` (RFC 9457), which the routes make of an `ApiError`.
 

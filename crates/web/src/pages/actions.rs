@@ -13,7 +13,7 @@ use innkeeper_http::{ApiError, Caller};
 use innkeeper_store::{Accepted, Retried, Undone};
 
 use super::form::Form;
-use super::{ask, change, see_other};
+use super::{change, see_other};
 use crate::AppState;
 use crate::api::{no_alerter, not_accepted};
 

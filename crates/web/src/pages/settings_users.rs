@@ -11,7 +11,7 @@ use innkeeper_store::{Removed, TokensLeft};
 use super::account::own_session;
 use super::form::Form;
 use super::settings::{refuse, tell};
-use super::{ask, change, see_other};
+use super::{change, see_other};
 use crate::AppState;
 
 /// Makes a user, and shows the link by which they choose a password.
