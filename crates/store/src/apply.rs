@@ -88,9 +88,9 @@ impl ActingStore {
     /// `dry_run` only reports what would be done.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] when others change the same reservations meanwhile, [`StoreError::Invalid`] when
-    /// a declared slug is taken, and otherwise a `StoreError` when the database cannot be reached,
-    /// or refuses the statement.
+    /// [`StoreError::Unavailable`] when others change the same reservations meanwhile,
+    /// [`StoreError::Invalid`] when a declared slug is taken, and otherwise a `StoreError` when the
+    /// database cannot be reached, or refuses the statement.
     pub fn apply(
         &self,
         declared: &[Spec],

@@ -65,7 +65,7 @@ pub(crate) fn begins_with(connection: &mut PgConnection) -> Option<Arc<str>> {
 
 /// The second handle of a connection's socket. It goes with the connection, whose instrumentation holds it.
 struct Line {
-    /// None where it was not found.
+    /// None where the socket was not found.
     socket: Option<OwnedFd>,
     state: Mutex<State>,
 }
@@ -74,7 +74,7 @@ struct State {
     bound: Duration,
     /// When the current statement began; none between statements.
     since: Option<Instant>,
-    /// Its socket was shut down.
+    /// Whether the socket was shut down.
     cut: bool,
 }
 
@@ -99,10 +99,10 @@ impl Line {
     }
 }
 
-/// What tells a line when statements begin and end.
+/// The instrumentation of a connection: it notes on the line when statements begin and end.
 struct Guard {
     line: Arc<Line>,
-    /// What each transaction begins with.
+    /// The statements that each transaction begins with.
     begin: Option<Arc<str>>,
 }
 
@@ -122,7 +122,7 @@ fn lines() -> MutexGuard<'static, Vec<Weak<Line>>> {
     LINES.lock()
 }
 
-/// Starts the thread that looks at the lines, once for the process.
+/// Starts the thread that checks the lines, once in this process.
 fn start_watchdog() -> Result<(), ConnectionError> {
     static STARTED: OnceLock<Result<(), String>> = OnceLock::new();
     let started = STARTED.get_or_init(|| {
@@ -176,7 +176,7 @@ fn look(said: &mut Option<Instant>) {
     }
 }
 
-/// Whether the socket leads to a Postgres on this machine by a file.
+/// Whether this is a Unix socket of a Postgres on this machine.
 fn leads_to_postgres(socket: BorrowedFd<'_>) -> bool {
     let Ok(Some(peer)) = getpeername(socket) else { return false };
     SocketAddrUnix::try_from(peer)
@@ -189,16 +189,18 @@ fn open_files() -> Vec<RawFd> {
     entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect()
 }
 
-/// Hands a file of this process to `look`.
+/// Calls `look` with the open file of this number.
 #[allow(unsafe_code, reason = "libpq does not hand out its socket, so it is looked for by its number")]
 fn with_file<T>(number: RawFd, look: impl FnOnce(BorrowedFd<'_>) -> T) -> T {
-    // SAFETY: The number was read from /proc/self/fd, so it is not -1. Another thread may have closed it since, or opened
-    // something else under it: then the system calls that `look` makes fail or tell of that other file, and touch no memory
-    // of ours. Whoever keeps a copy makes sure after the copying that it is what was looked for.
+    // SAFETY: The number was read from /proc/self/fd, so it is not -1. Another thread may have
+    // closed the file since, or opened another one under the same number. Then the system calls of
+    // `look` fail or answer for that other file; they touch no memory of this process. `copy_if`
+    // checks its copy again after making it.
     look(unsafe { BorrowedFd::borrow_raw(number) })
 }
 
-/// A second handle of the file if it is a socket that `wanted` takes, which is asked of the new handle.
+/// A second handle of the file, if `wanted` accepts it. `wanted` is asked again about the new
+/// handle.
 fn copy_if(number: RawFd, wanted: impl Fn(BorrowedFd<'_>) -> bool) -> Option<OwnedFd> {
     use std::os::fd::AsFd as _;
     if !with_file(number, &wanted) {
@@ -208,7 +210,8 @@ fn copy_if(number: RawFd, wanted: impl Fn(BorrowedFd<'_>) -> bool) -> Option<Own
     wanted(copy.as_fd()).then_some(copy)
 }
 
-/// The mark of a TCP connection: libpq sets what `tcp_user_timeout` of the address says, and each attempt has one of its own.
+/// Whether a TCP connection has this mark. The mark is the `tcp_user_timeout` of the address, which
+/// libpq sets and which is different for each attempt.
 fn has_mark(socket: BorrowedFd<'_>, mark: u32) -> bool {
     sockopt::tcp_user_timeout(socket) == Ok(mark)
 }

@@ -1,8 +1,10 @@
 //! Reservations page by page.
 //!
-//! A page is found by its key, not by counting, so the millionth costs what the first does. First the keys of some reservations are
-//! read, in the order of the page, then their rows. What state a reservation is in, [`Assessed`] says: SQL takes out what it knows to
-//! be in another, the rest is loaded, and more keys are read until the page is full or enough were looked at.
+//! A page begins at a key, not at an offset, so the millionth page costs as much as the first.
+//! First the keys of some reservations are read in the order of the page, then their rows. Only
+//! [`Assessed`] knows the state of a reservation. SQL leaves out reservations that are certainly in
+//! another state, and the rest is loaded. More keys are read until the page is full or
+//! [`MOST_LOOKED_AT`] reservations were looked at.
 
 mod keys;
 
@@ -25,14 +27,14 @@ use crate::{LeftOut, Store, StoreError, reads};
 pub use keys::{Filter, ListCursor};
 use keys::{Key, keys, readable_keys};
 
-/// The most reservations that are looked at for one page of those in a state.
+/// The most reservations that are looked at for one page of reservations in a given state.
 pub const MOST_LOOKED_AT: i64 = 10_000;
 /// A page of reservations.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Page {
     /// The reservations, in order.
     pub listed: Vec<Assessed>,
-    /// Where to go on; none at the end.
+    /// Where the next page begins; none at the end.
     pub next: Option<ListCursor>,
     /// How many were looked at, where that ended the page before it was full.
     pub looked_at: Option<i64>,
@@ -41,15 +43,15 @@ pub struct Page {
 /// A step of a walk through all reservations.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Walked {
-    /// The reservations that it came by; rows that cannot be read are logged and left out.
+    /// The reservations of this step. Rows that cannot be read are logged and left out.
     pub listed: Vec<Assessed>,
     /// Where to go on; none at the end.
     pub next: Option<i64>,
 }
 
 impl Store {
-    /// Up to `limit` reservations behind `cursor`, and the place of the next page where there is one. Rows that cannot be read are logged
-    /// and left out.
+    /// Up to `limit` reservations after `cursor`, and where the next page begins, if there is one.
+    /// Rows that cannot be read are logged and left out.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -60,11 +62,13 @@ impl Store {
         limit: i64,
         now: Time,
     ) -> Result<Page, StoreError> {
-        // What changes its half meanwhile would be in both, or in neither.
+        // In one snapshot: a reservation that changes its place meanwhile would be on the page
+        // twice, or not at all.
         at_one_time(&mut *self.get()?, |connection| page(connection, filter, cursor, limit, now))
     }
 
-    /// Up to `limit` reservations with numbers behind `after`, by number: for a walk through all of them.
+    /// Up to `limit` reservations with numbers greater than `after`, by number. For a walk through
+    /// all of them.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -80,7 +84,7 @@ impl Store {
         let (ids, rows) = match together.map_err(StoreError::from) {
             Ok(rows) => (rows.iter().map(|(row, _)| row.id).collect::<Vec<i64>>(), rows),
             Err(error) if error.is_unavailable() => return Err(error),
-            // One of them cannot be read: the others are.
+            // One of the rows cannot be read. The others are read one by one.
             Err(_) => {
                 let ids: Vec<i64> = states::table
                     .filter(states::reservation_id.gt(after))
@@ -101,7 +105,8 @@ impl Store {
     /// The reservation of this number; none where there is none.
     ///
     /// # Errors
-    /// The database's, and [`StoreError::Unreadable`] where it is there and cannot be read.
+    /// [`StoreError::Unreadable`] when the reservation exists and its row cannot be read, and
+    /// otherwise a `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn listed(&self, id: i64, now: Time) -> Result<Option<Assessed>, StoreError> {
         let (connection, mut left_out) = (&mut *self.get()?, LeftOut::default());
         let rows = read_in_order(connection, &[id], &mut left_out)?;
@@ -121,7 +126,7 @@ fn page(
     limit: i64,
     now: Time,
 ) -> Result<Page, StoreError> {
-    // One more than is shown tells whether there is a next page.
+    // One more than is shown, to learn whether there is a next page.
     let wanted = limit + 1;
     let mut cursor = Some(cursor.clone());
     let mut found: Vec<(Assessed, ListCursor)> = Vec::new();
@@ -160,7 +165,8 @@ fn page(
     Ok(Page { listed, looked_at: cursor.is_some().then_some(looked_at), next: cursor })
 }
 
-/// The reservations of these keys that fit, in their order, each with the place behind it.
+/// The reservations of these keys that fit the filter, in the order of the keys, each with the
+/// cursor after it.
 fn rows_of(
     connection: &mut AnyConnection,
     filter: &Filter,
@@ -176,7 +182,8 @@ fn rows_of(
         .select((ReservationRow::as_select(), StateRow::as_select()))
         .into_boxed();
     if matches!(filter.state, Some(State::Late | State::Overdue | State::Held | State::Unobserved)) {
-        // Expected by now, as far as arithmetic says; a run over its limit may be held before that.
+        // Only those whose next check-in is due by now, as far as SQL can tell, can be in these
+        // states. A run over its time limit may be so earlier.
         let period_ms = period_ms(connection);
         let by_now = |from: &str| format!("COALESCE({from}, 0) + {period_ms} <= ");
         query = query.filter(
@@ -210,8 +217,8 @@ fn rows_of(
         .collect())
 }
 
-/// The period of a schedule that has one, ms, in SQL; NULL for any other. [`Schedule::notation_as_written`]
-/// has its forms.
+/// SQL for the period of a schedule in ms; NULL for a schedule without one.
+/// [`Schedule::notation_as_written`] has the forms of a period.
 ///
 /// [`Schedule::notation_as_written`]: innkeeper_core::schedule::Schedule::notation_as_written
 fn period_ms(connection: &AnyConnection) -> String {
