@@ -1,4 +1,4 @@
-//! What pages ask for beside reservations: alerts, deliveries, counts.
+//! What pages show beside reservations: alerts, deliveries, counts.
 
 use std::collections::HashMap;
 
@@ -15,15 +15,15 @@ use crate::rows::{AlertRow, CHECKED_OUT, ms, time, word};
 use crate::schema::{alerts, deliveries};
 use crate::{Store, StoreError};
 
-/// The most alerts that the bars of one page are drawn from.
+/// The most alerts that are read for the uptime bars of one page.
 const MOST_TROUBLES: i64 = 50_000;
 
-/// What small indexes know.
+/// Counts that come from small indexes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Alerts that are open.
+    /// How many alerts are open.
     pub down: i64,
-    /// Messages that wait.
+    /// How many messages wait.
     pub waiting: i64,
 }
 
@@ -34,9 +34,9 @@ pub struct PastAlert {
     pub id: i64,
     /// Its reservation, which may be gone.
     pub reservation_id: i64,
-    /// Of which app.
+    /// The reservation's app.
     pub app: String,
-    /// And component.
+    /// The reservation's component.
     pub component: String,
     /// The kind of trouble.
     pub cause: Cause,
@@ -46,7 +46,7 @@ pub struct PastAlert {
     pub opened_at: Time,
     /// When it closed.
     pub closed_at: Option<Time>,
-    /// Why it closed, where no success closed it.
+    /// Why it closed, where it was not closed by a success.
     pub ending: Option<String>,
 }
 
@@ -57,12 +57,12 @@ pub enum Topic {
     Job {
         /// Its number.
         reservation_id: i64,
-        /// Of which app.
+        /// Its app.
         app: String,
-        /// And component.
+        /// Its component.
         component: String,
     },
-    /// Something else, as its subject says.
+    /// Something else; this is the subject of the message.
     Subject(String),
 }
 
@@ -98,11 +98,11 @@ pub struct SentDelivery {
 /// A reservation with many alerts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadGuest {
-    /// Which.
+    /// Its number.
     pub reservation_id: i64,
-    /// Of which app.
+    /// Its app.
     pub app: String,
-    /// And component.
+    /// Its component.
     pub component: String,
     /// How many alerts opened.
     pub alerts: i64,
@@ -124,7 +124,7 @@ impl Store {
             .load(&mut *self.get()?)?)
     }
 
-    /// How many alerts are open and how many messages wait: what two small indexes know.
+    /// How many alerts are open and how many messages wait. Reads two small indexes.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -139,7 +139,8 @@ impl Store {
         })
     }
 
-    /// Alerts before the number `before`, latest first: of one reservation or of all, the open ones or the past.
+    /// Alerts before the number `before`, latest first, of one reservation or of all. `open`
+    /// chooses open alerts, past alerts, or both.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -153,7 +154,7 @@ impl Store {
         self.alerts_where(reservation_id, None, open, before, limit)
     }
 
-    /// The same of these apps alone.
+    /// Like [`Store::alerts`], for reservations of these apps only.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -208,8 +209,8 @@ impl Store {
         rows.into_iter().map(alert).collect()
     }
 
-    /// The alerts of each of these reservations that were open at some time since the instant beside it, in no order. One that was
-    /// withdrawn was no trouble.
+    /// For each of these reservations, when it was down since the time given with it, in no order.
+    /// Withdrawn alerts do not count.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -218,7 +219,8 @@ impl Store {
         if since.is_empty() {
             return Ok(troubles);
         }
-        // Each has its own span, so that the long one of its neighbour does not load all alerts of a job that fails each second.
+        // Each reservation has its own span. A common one could be long, and load all alerts of a
+        // job that fails each second.
         let wanted: Vec<String> = since.iter().map(|(id, since)| format!("({id}, {})", ms(*since))).collect();
         let rows: Vec<TroubleRow> = sql_query(format!(
             "WITH wanted (id, since) AS (VALUES {})
@@ -276,7 +278,8 @@ impl Store {
         rows.into_iter().map(DeliveryRow::sent).collect()
     }
 
-    /// The reservations with the most alerts since `since`, worst first. Those that were withdrawn do not count.
+    /// The reservations with the most alerts since `since`, worst first. Withdrawn alerts do not
+    /// count.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
