@@ -223,8 +223,8 @@ impl Authenticator {
         }))
     }
 
-    /// The token with this hash, remembered for some seconds where that `may_be_remembered`: by one that was just removed no other
-    /// is made.
+    /// The token with this hash. It is cached for some seconds, but the cache is used only if it
+    /// `may_be_remembered`: a token that was just removed must not create another.
     async fn token(&self, hash: &str, may_be_remembered: bool) -> Result<Option<Token>, ApiError> {
         let now = self.0.clock.now();
         let remembered = {
@@ -250,7 +250,7 @@ impl Authenticator {
         };
         let mut tokens = self.0.tokens.lock();
         match &found {
-            // A token that an admin confirms works at once.
+            // An unconfirmed token is not cached, so that it works as soon as an admin confirms it.
             Some(token) if token.confirmed => {
                 if tokens.len() >= MOST_TOKENS {
                     tokens.clear();
@@ -262,12 +262,12 @@ impl Authenticator {
         Ok(found)
     }
 
-    /// Whether a listed proxy, or what passes for one, says who calls.
+    /// Whether a trusted proxy names the caller, or tries to with an invalid header.
     fn is_signed_on(&self, request: &HttpRequest) -> bool {
         !matches!(self.signed_on(request), Ok(None))
     }
 
-    /// The name that a listed proxy gives, where it gives one.
+    /// The name of the caller that a trusted proxy gives, if it gives one.
     fn signed_on(&self, request: &HttpRequest) -> Result<Option<String>, ApiError> {
         let Some(sign_on) = &self.0.sign_on else { return Ok(None) };
         let mut values = request.headers().get_all(sign_on.header.as_str());
@@ -322,8 +322,8 @@ impl Authenticator {
         Ok(Caller::of(Who::User(user), rights, source.to_owned()))
     }
 
-    /// What pages need of a caller: the colours and the zone that they chose, and without a session what their forms
-    /// carry: a cookie of the same text must come back with it.
+    /// Adds what pages need: the colours and the time zone that the caller chose, and, without a
+    /// session, the CSRF token of their forms. A form must be sent with a cookie of the same text.
     fn with_forms(&self, request: &HttpRequest, mut caller: Caller, forms: bool) -> Caller {
         if !forms {
             return caller;
@@ -343,7 +343,7 @@ impl Authenticator {
         Caller { csrf: csrf.unwrap_or_default(), ..caller }
     }
 
-    /// The cookie that a form of this caller comes back with, where the browser has it not yet.
+    /// The cookie with the CSRF token of this caller's forms, if the browser does not have it yet.
     pub(super) fn missing_cookie(&self, request: &HttpRequest, caller: &Caller) -> Option<Cookie<'static>> {
         let from_session = request.cookie(self.session_cookie_name()).is_some() && caller.user().is_some();
         let known = request.cookie(self.csrf_cookie_name());
@@ -381,7 +381,9 @@ impl Authenticator {
         self.0.public_url.starts_with("https://")
     }
 
-    /// With a prefix, browsers take it over TLS alone, and with `__Host-` from this host alone, which asks for the path `/`.
+    /// The name of the session cookie. Browsers accept a cookie whose name begins with `__Secure-`
+    /// only over TLS. With `__Host-` they also accept it only from this host, which requires the
+    /// path `/`.
     pub(super) fn session_cookie_name(&self) -> &'static str {
         match (self.is_secure(), self.0.mount.base()) {
             (true, "") => "__Host-innkeeper",

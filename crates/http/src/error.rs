@@ -25,7 +25,7 @@ pub enum ApiError {
         "you have to set up a second factor before anything else; open /account/second-factor in the browser"
     )]
     NeedsSecondFactor,
-    /// 404.
+    /// 404: the requested item does not exist.
     #[error("{0}")]
     NotFound(String),
     /// 405, with all methods of the path.
@@ -46,13 +46,13 @@ pub enum ApiError {
     /// 428: the caller must name the version that they read.
     #[error("{0}")]
     NeedsVersion(String),
-    /// 429 with `Retry-After`.
+    /// 429 with `Retry-After`: too many wrong passwords.
     #[error(
         "too many passwords were tried; try again in {retry_after_s} s, or by a link that an admin makes, or `innkeeper invite NAME` \
          on the machine"
     )]
     TooMany {
-        /// Seconds until the next may be tried.
+        /// The seconds until the next password may be tried.
         retry_after_s: u32,
     },
     /// 429 with `Retry-After`, for codes of a second factor.
@@ -62,7 +62,7 @@ pub enum ApiError {
          on the machine"
     )]
     TooManyCodes {
-        /// Seconds until the next may be tried.
+        /// The seconds until the next code may be tried.
         retry_after_s: u32,
     },
     /// 503 with `Retry-After`: the queue of login attempts is full.
@@ -77,10 +77,10 @@ pub enum ApiError {
         /// Seconds until a repeat is worth it.
         retry_after_s: u32,
     },
-    /// 413.
+    /// 413: the body is too large.
     #[error("the body is larger than {most} bytes")]
     TooLarge {
-        /// What is allowed.
+        /// The most bytes that are allowed.
         most: usize,
     },
     /// 503 with `Retry-After`: the same request will work later.
@@ -206,7 +206,7 @@ impl ApiError {
     }
 }
 
-/// `error` and what led to it, in one line.
+/// The text of `error` and its causes, in one line.
 fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

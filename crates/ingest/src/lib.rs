@@ -96,7 +96,7 @@ impl Ingest {
         Ok(Self { app_state: Data::new(app_state), writers })
     }
 
-    /// What registers the routes; one for each listener.
+    /// A function that registers the routes. Each listener needs one.
     pub fn routes(&self) -> impl Fn(&mut Routes<'_>) + Send + Sync + 'static {
         let app_state = self.app_state.clone();
         move |routes| {
@@ -164,7 +164,6 @@ impl AppState {
 
 /// Runs a store call for the caller on a thread that may block. While the database is unreachable, retries for as long
 /// as a check-in would wait.
-/// would wait.
 pub(crate) async fn patiently<T: Send + 'static>(
     app_state: &Data<AppState>,
     caller: &Caller,
@@ -190,7 +189,7 @@ pub(crate) async fn patiently<T: Send + 'static>(
 /// The complete process: waits for the database, then serves until it is asked to stop.
 ///
 /// # Errors
-/// The error that ended it earlier.
+/// The error that ended the process earlier.
 pub fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<()> {
     let process = Process::start(Role::Ingest, config, shutdown)?;
     let listener = Listener::new(&process, "ingest", config.ingest.listen).workers(config.ingest.workers);
