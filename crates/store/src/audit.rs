@@ -25,15 +25,15 @@ const LATELY: i64 = 1000;
 pub struct AuditEntry {
     /// Its number.
     pub id: i64,
-    /// When.
+    /// When it was added.
     pub at: Time,
-    /// Who: `user ada`, `token deploy`, `anybody`.
+    /// Who made the change: `user ada`, `token deploy`, `anybody`.
     pub who: String,
-    /// From which address.
+    /// The client's address.
     pub source: String,
-    /// What was done: `create reservation`, `log in`, …
+    /// What was done: `make reservation`, `log in`, …
     pub action: String,
-    /// To what: `shop/backup`, `user bob`, …
+    /// What was changed: `shop/backup`, `user bob`, …
     pub subject: String,
     /// What changed, one line for each change.
     pub detail: String,

@@ -20,13 +20,13 @@ const LOCK: i64 = 0x1221_6b65_636c_6f63;
 /// Outcomes after which another node's report of the same step is no news.
 const CLOSED: [StepOutcome; 2] = [StepOutcome::Followed, StepOutcome::Ignored];
 
-/// Whose clock.
+/// Whose clock it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, EnumString, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "lowercase")]
 pub enum Ticker {
     /// The database's, which all nodes follow.
     Database,
-    /// That of a node's own machine; over SQLite it is what the nodes follow.
+    /// That of a node's own machine. On SQLite the nodes follow this one.
     Machine,
 }
 
@@ -80,7 +80,7 @@ pub struct ClockStep {
     pub id: i64,
     /// When it was seen, by the clock as it was before the step.
     pub at: Time,
-    /// Whose clock.
+    /// Whose clock it was.
     pub clock: Ticker,
     /// The machine whose node saw it.
     pub host: String,

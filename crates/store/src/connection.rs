@@ -75,8 +75,8 @@ struct OneNumber {
     number: i64,
 }
 
-/// See [`Store::write`]. `file` is the file that `connection` leads to, if it leads to one. A
-/// commit into a file that has been deleted or replaced is an error, so that nobody is told that
+/// See [`crate::Store::write`]. `file` is the file that `connection` leads to, if it leads to one.
+/// A commit into a file that has been deleted or replaced is an error, so that nobody is told that
 /// their data was kept.
 pub(crate) fn write_on<T>(
     file: Option<&Arc<DatabaseFile>>,

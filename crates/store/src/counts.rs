@@ -36,7 +36,7 @@ impl Count {
 pub(crate) struct LastCount(Mutex<Option<Count>>);
 
 impl LastCount {
-    /// The count in this transaction, which has opened and closed so many alerts. It is kept for
+    /// The count in this transaction, which has opened and closed this many alerts. It is kept for
     /// the next passes.
     ///
     /// # Errors

@@ -25,7 +25,8 @@ pub(crate) use bounds::{Bounds, IDLE_IN_TRANSACTION};
 
 /// How often the lines are checked.
 const TICK: Duration = Duration::from_millis(200);
-/// A check that comes this late shows that the whole process was stopped: answers may have arrived meanwhile that nobody could read.
+/// A check that comes this late shows that the whole process was stopped. Answers may have arrived
+/// meanwhile, so no line is cut.
 const STOPPED: Duration = Duration::from_secs(2);
 /// How often the log says that connections were cut.
 const SAY_EVERY: Duration = Duration::from_secs(60);
@@ -51,7 +52,7 @@ pub(crate) fn set_bound(connection: &mut PgConnection, bound: Duration) -> Optio
     Some(std::mem::replace(&mut line.state().bound, bound))
 }
 
-/// Has each transaction begin with these statements (see [`begins_with`]).
+/// Makes each transaction begin with these statements (see [`begins_with`]).
 pub(crate) fn begin_with(connection: &mut PgConnection, statements: String) {
     if let Some(guard) = connection.instrumentation().downcast_mut::<Guard>() {
         guard.begin = Some(statements.into());
@@ -63,7 +64,8 @@ pub(crate) fn begins_with(connection: &mut PgConnection) -> Option<Arc<str>> {
     connection.instrumentation().downcast_ref::<Guard>()?.begin.clone()
 }
 
-/// The second handle of a connection's socket. It goes with the connection, whose instrumentation holds it.
+/// The second handle of a connection's socket. The connection's instrumentation holds it, so both
+/// end together.
 struct Line {
     /// None where the socket was not found.
     socket: Option<OwnedFd>,

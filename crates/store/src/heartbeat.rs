@@ -205,7 +205,8 @@ impl Store {
     }
 }
 
-/// Ends a blind window, if there was one. Returns up to when all check-ins have been written, and up to when this node has written its own.
+/// Ends a blind window, if there was one. Returns up to when all check-ins have been written, and
+/// up to when this node has written its own ones.
 fn end_blindness(
     connection: &mut AnyConnection,
     heartbeat: &NodeHeartbeat<'_>,

@@ -49,7 +49,8 @@ impl Store {
                 applied
             }
             AnyConnection::Sqlite(connection) => {
-                // Each migration looks again inside its own immediate transaction whether it is still missing.
+                // Each step checks inside its own immediate transaction which migration is missing
+                // next.
                 connection.batch_execute(
                     "CREATE TABLE IF NOT EXISTS __diesel_schema_migrations (
                          version VARCHAR(50) PRIMARY KEY NOT NULL,

@@ -40,11 +40,11 @@ pub struct PastAlert {
     pub component: String,
     /// The kind of trouble.
     pub cause: Cause,
-    /// Why, as a sentence.
+    /// The reason, as a sentence.
     pub sentence: String,
     /// When it opened.
     pub opened_at: Time,
-    /// When it closed.
+    /// When it closed; none while it is open.
     pub closed_at: Option<Time>,
     /// Why it closed, where it was not closed by a success.
     pub ending: Option<String>,
@@ -77,9 +77,9 @@ pub struct SentDelivery {
     pub topic: Topic,
     /// `opened`, `recovered`, …; empty where the row could not be read and was mended.
     pub event: String,
-    /// Through which alerter.
+    /// The alerter that sends it.
     pub alerter: String,
-    /// To which address, where the alerter has several.
+    /// The recipient's address, where the alerter has several.
     pub recipient: String,
     /// What became of it.
     pub state: DeliveryState,

@@ -25,7 +25,8 @@ pub(crate) enum Pooling {
     Transaction,
 }
 
-/// Connects behind a pooler: settings are made at the beginning of each transaction, and no statement gets a name.
+/// Connects through a pooler. Settings are made at the beginning of each transaction, and no
+/// statement is prepared under a name.
 pub(crate) fn connect(url: &str, bounds: Bounds) -> Result<PgConnection, diesel::ConnectionError> {
     let mut connection = guard::connect(url, bounds.here)?;
     connection.set_prepared_statement_cache_size(CacheSize::Disabled);

@@ -208,7 +208,7 @@ impl Store {
         self.get()?.batch_execute("SELECT 1").map_err(StoreError::from)
     }
 
-    /// The database's kind and version: `("postgres", "15.8")`.
+    /// The database's kind and version, such as `("postgres", "15.8")`.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.

@@ -21,17 +21,17 @@ const USED_EVERY: i64 = 3_600_000;
 pub struct Token {
     /// Its number.
     pub id: i64,
-    /// What it is called.
+    /// Its name.
     pub name: String,
     /// What it may do. It never may do more than its owner: the token of a viewer can only read.
     pub scopes: Vec<Scope>,
-    /// For which apps; empty for every one.
+    /// The apps that it is limited to; empty for all apps.
     pub apps: Vec<AppName>,
     /// Who made it.
     pub created_by: String,
-    /// When.
+    /// When it was made.
     pub created_at: Time,
-    /// Until when it can be used; none for ever.
+    /// When it expires; none if it does not.
     pub expires_at: Option<Time>,
     /// When it was used last, recorded once an hour.
     pub used_at: Option<Time>,
@@ -52,15 +52,15 @@ impl Token {
 /// A token to be made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewToken {
-    /// What it is called.
+    /// Its name.
     pub name: String,
     /// The hash of its secret.
     pub hash: String,
     /// What it may do.
     pub scopes: Vec<Scope>,
-    /// For which apps; empty for every one.
+    /// The apps that it is limited to; empty for all apps.
     pub apps: Vec<AppName>,
-    /// Until when it can be used; none for ever.
+    /// When it expires; none if it does not.
     pub expires_at: Option<Time>,
 }
 

@@ -1,4 +1,5 @@
-//! Reservations that cannot be judged: a row that cannot be read or written, or terms that nothing can be concluded from.
+//! Reservations that cannot be judged: a row that cannot be read or written, or terms from which
+//! nothing can be concluded.
 //!
 //! One of them must not silence the others. A batch that fails is halved until the reservation at
 //! fault is alone. That one is put aside and tried again after a minute. It is shown on the pages
