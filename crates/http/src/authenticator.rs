@@ -1,8 +1,10 @@
-//! The authenticator: identifies the caller before a handler runs, and refuses callers without the needed permission.
+//! The authenticator: identifies the caller before a handler runs, and refuses callers without the
+//! needed permission.
 //!
-//! Where `auth` is `open` everybody may do everything. Otherwise a caller needs a token (`Authorization: Bearer …`, or
-//! as the password of `Basic`), a session cookie, or a trusted proxy that names them. Credentials that a browser sends
-//! by itself count only for requests from Innkeeper's own pages: a request that another site triggers changes nothing.
+//! Where `auth` is `open` everybody may do everything. Otherwise a caller needs a token
+//! (`Authorization: Bearer …`, or as the password of `Basic`), a session cookie, or a trusted proxy
+//! that names them. Credentials that a browser sends by itself count only for requests from
+//! Innkeeper's own pages: a request that another site triggers changes nothing.
 
 mod session;
 
@@ -32,7 +34,8 @@ use super::{ApiError, PathPrefix, choices, client_address, keys};
 
 /// How long a token is cached; a removed token stops working after this at the latest.
 const TOKENS_HOLD: Duration = Duration::from_secs(5);
-/// How long a token is cached while the database is unreachable: check-ins must still reach the queue and wait there.
+/// How long a token is cached while the database is unreachable: check-ins must still reach the
+/// queue and wait there.
 const TOKENS_HOLD_ALONE: Duration = Duration::from_secs(600);
 /// The most tokens in the cache.
 const MOST_TOKENS: usize = 10_000;
@@ -117,7 +120,8 @@ impl Authenticator {
         }
     }
 
-    /// The caller, if they have the needed permission; for a page (`forms`) with the token that its forms carry.
+    /// The caller, if they have the needed permission; for a page (`forms`) with the CSRF token of
+    /// its forms.
     pub(super) async fn admit(
         &self,
         request: &HttpRequest,

@@ -68,13 +68,13 @@ pub enum ApiError {
     /// 503 with `Retry-After`: the queue of login attempts is full.
     #[error("too many passwords are being checked just now; try again in {retry_after_s} s")]
     Crowded {
-        /// Seconds until a repeat is worth it.
+        /// The seconds after which trying again makes sense.
         retry_after_s: u32,
     },
     /// 429 with `Retry-After`: more than `ingest.rate_per_source`.
     #[error("too many requests from this address; try again in {retry_after_s} s")]
     TooFast {
-        /// Seconds until a repeat is worth it.
+        /// The seconds after which trying again makes sense.
         retry_after_s: u32,
     },
     /// 413: the body is too large.
@@ -86,7 +86,7 @@ pub enum ApiError {
     /// 503 with `Retry-After`: the same request will work later.
     #[error("Innkeeper cannot do this just now; try again in {retry_after_s} s")]
     Unavailable {
-        /// Seconds until a repeat is worth it.
+        /// The seconds after which trying again makes sense.
         retry_after_s: u32,
     },
     /// 500: the requested item exists and cannot be read. The error names it; repeating the request does not help.

@@ -52,8 +52,8 @@ pub(crate) fn leave<B>(mount: &PathPrefix, answer: &mut ServiceResponse<B>) {
     }
 }
 
-/// Whether the first part of the pattern is fixed or restricted in its form, such as a key, and
-/// does not match anything.
+/// Whether the first part of the pattern is a fixed word or restricted in its form, as a key is. A
+/// pattern without such a first part matches any path.
 fn says_what(path: &ResourceDef) -> bool {
     let is_anything = |pattern: &str| {
         let variable = pattern.strip_prefix("/{").and_then(|rest| rest.split('}').next());

@@ -1,8 +1,9 @@
 //! Responses of any length, produced in one go and sent as slowly as the client reads.
 //!
-//! A list is written to a [`Spool`] while the database is queried: in compressed blocks, first in memory and then in
-//! an unnamed temporary file, which disappears with the process. When the list is complete, the database connection is
-//! free, the length of the response is known, and an error can still be sent as one. Then it is sent block by block.
+//! A list is written to a [`ListSpool`] while the database is queried: in compressed blocks, first
+//! in memory and then in an unnamed temporary file, which disappears with the process. When the
+//! list is complete, the database connection is free, the length of the response is known, and an
+//! error can still be sent as one. Then it is sent block by block.
 //!
 //! [`Spools`] limits how many are produced and kept at a time.
 

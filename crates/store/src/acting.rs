@@ -1,9 +1,9 @@
 //! [`ActingStore`]: a store that knows on whose behalf it changes something.
 //!
 //! Everything that a person, a program or the configuration may change is a method of
-//! [`ActingStore`], which is made for an
-//! [`Actor`]. Each change adds its entry to the audit log in the same transaction. [`Store`] itself reads, takes the facts
-//! that check-ins and heartbeats write, and writes the sweeper's conclusions.
+//! [`ActingStore`], which is made for an [`Actor`]. Each change adds its entry to the audit log in
+//! the same transaction. [`Store`] itself reads, takes the facts that check-ins and heartbeats
+//! write, and writes the sweeper's conclusions.
 
 use std::ops::Deref;
 use std::sync::Arc;

@@ -1,12 +1,14 @@
 //! A bound on every wait for Postgres, enforced by the client.
 //!
-//! libpq waits for an answer without a limit, and a proxy that drops bytes or a stopped server can keep a connection open that will
-//! never answer. Therefore each connection has a [`Line`]: a second handle of its socket, and the time at which the current statement
-//! began. One thread checks all lines, and shuts down the socket of each whose statement has taken longer than its bound. libpq then
-//! returns an error at once, and the callers go on as after any lost connection.
+//! libpq waits for an answer without a limit, and a proxy that drops bytes or a stopped server can
+//! keep a connection open that will never answer. Therefore each connection has a [`Line`]: a
+//! second handle of its socket, and the time at which the current statement began. One thread
+//! checks all lines, and shuts down the socket of each whose statement has taken longer than its
+//! bound. libpq then returns an error at once, and the callers go on as after any lost connection.
 //!
-//! When one line is cut, the idle ones are cut with it: they have probably failed for the same reason, and each would cost a wait of
-//! its own. Cutting a healthy one costs no more than a new connection.
+//! When one line is cut, the idle ones are cut with it: they have probably failed for the same
+//! reason, and each would cost a wait of its own. Cutting a healthy one costs no more than a new
+//! connection.
 
 use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
 use std::sync::{Arc, OnceLock, Weak};
@@ -85,8 +87,8 @@ impl Line {
         self.state.lock()
     }
 
-    /// Cuts the line once, if `ripe` says so of its state. A line whose socket was not found cannot be cut. The state stays locked
-    /// meanwhile, so that no statement ends or begins.
+    /// Cuts the line once, if `ripe` says so of its state. A line whose socket was not found cannot
+    /// be cut. The state stays locked meanwhile, so that no statement ends or begins.
     fn cut_if(&self, ripe: impl FnOnce(&State) -> bool) -> bool {
         let Some(socket) = &self.socket else { return false };
         let mut state = self.state();

@@ -401,10 +401,18 @@ pub(crate) struct AlertRow {
 }
 
 impl AlertRow {
+    /// The cause.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] when the word is unknown.
     pub fn cause(&self) -> Result<Cause, StoreError> {
         word("alerts", self.id, "cause", &self.cause)
     }
 
+    /// The alert as the rules read it.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] when the reason cannot be parsed.
     pub fn open_alert(&self) -> Result<OpenAlert, StoreError> {
         let reason = serde_json::from_str(&self.reason).map_err(|error| StoreError::Corrupt {
             table: "alerts",

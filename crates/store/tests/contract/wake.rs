@@ -189,7 +189,7 @@ fn an_open_window_is_not_looked_at_in_ever_smaller_steps(database: &TestDatabase
     let store = database.store();
     store.book("backup", &every(60));
     store.pass(at(0));
-    // Each of three blind windows extends the deadline, which was 60. No more extensions follow.
+    // Three blind windows have used up the respites of the deadline, which was 60.
     for from in [60, 121, 182] {
         blind(database, from, from + 1);
     }
