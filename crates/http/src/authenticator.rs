@@ -1,8 +1,10 @@
-//! The authenticator: identifies the caller before a handler runs, and refuses callers without the needed permission.
+//! The authenticator: identifies the caller before a handler runs, and refuses callers without the
+//! needed permission.
 //!
-//! Where `auth` is `open` everybody may do everything. Otherwise a caller needs a token (`Authorization: Bearer …`, or
-//! as the password of `Basic`), a session cookie, or a trusted proxy that names them. Credentials that a browser sends
-//! by itself count only for requests from Innkeeper's own pages: a request that another site triggers changes nothing.
+//! Where `auth` is `open` everybody may do everything. Otherwise a caller needs a token
+//! (`Authorization: Bearer …`, or as the password of `Basic`), a session cookie, or a trusted proxy
+//! that names them. Credentials that a browser sends by itself count only for requests from
+//! Innkeeper's own pages: a request that another site triggers changes nothing.
 
 mod session;
 
@@ -32,7 +34,8 @@ use super::{ApiError, PathPrefix, choices, client_address, keys};
 
 /// How long a token is cached; a removed token stops working after this at the latest.
 const TOKENS_HOLD: Duration = Duration::from_secs(5);
-/// How long a token is cached while the database is unreachable: check-ins must still reach the queue and wait there.
+/// How long a token is cached while the database is unreachable: check-ins must still reach the
+/// queue and wait there.
 const TOKENS_HOLD_ALONE: Duration = Duration::from_secs(600);
 /// The most tokens in the cache.
 const MOST_TOKENS: usize = 10_000;
@@ -117,7 +120,8 @@ impl Authenticator {
         }
     }
 
-    /// The caller, if they have the needed permission; for a page (`forms`) with the token that its forms carry.
+    /// The caller, if they have the needed permission; for a page (`forms`) with the CSRF token of
+    /// its forms.
     pub(super) async fn admit(
         &self,
         request: &HttpRequest,
@@ -223,8 +227,8 @@ impl Authenticator {
         }))
     }
 
-    /// The token with this hash, remembered for some seconds where that `may_be_remembered`: by one that was just removed no other
-    /// is made.
+    /// The token with this hash. It is cached for some seconds, but the cache is used only if it
+    /// `may_be_remembered`: a token that was just removed must not create another.
     async fn token(&self, hash: &str, may_be_remembered: bool) -> Result<Option<Token>, ApiError> {
         let now = self.0.clock.now();
         let remembered = {
@@ -250,7 +254,7 @@ impl Authenticator {
         };
         let mut tokens = self.0.tokens.lock();
         match &found {
-            // A token that an admin confirms works at once.
+            // An unconfirmed token is not cached, so that it works as soon as an admin confirms it.
             Some(token) if token.confirmed => {
                 if tokens.len() >= MOST_TOKENS {
                     tokens.clear();
@@ -262,12 +266,12 @@ impl Authenticator {
         Ok(found)
     }
 
-    /// Whether a listed proxy, or what passes for one, says who calls.
+    /// Whether a trusted proxy names the caller, or tries to with an invalid header.
     fn is_signed_on(&self, request: &HttpRequest) -> bool {
         !matches!(self.signed_on(request), Ok(None))
     }
 
-    /// The name that a listed proxy gives, where it gives one.
+    /// The name of the caller that a trusted proxy gives, if it gives one.
     fn signed_on(&self, request: &HttpRequest) -> Result<Option<String>, ApiError> {
         let Some(sign_on) = &self.0.sign_on else { return Ok(None) };
         let mut values = request.headers().get_all(sign_on.header.as_str());
@@ -322,8 +326,8 @@ impl Authenticator {
         Ok(Caller::of(Who::User(user), rights, source.to_owned()))
     }
 
-    /// What pages need of a caller: the colours and the zone that they chose, and without a session what their forms
-    /// carry: a cookie of the same text must come back with it.
+    /// Adds what pages need: the colours and the time zone that the caller chose, and, without a
+    /// session, the CSRF token of their forms. A form must be sent with a cookie of the same text.
     fn with_forms(&self, request: &HttpRequest, mut caller: Caller, forms: bool) -> Caller {
         if !forms {
             return caller;
@@ -343,7 +347,7 @@ impl Authenticator {
         Caller { csrf: csrf.unwrap_or_default(), ..caller }
     }
 
-    /// The cookie that a form of this caller comes back with, where the browser has it not yet.
+    /// The cookie with the CSRF token of this caller's forms, if the browser does not have it yet.
     pub(super) fn missing_cookie(&self, request: &HttpRequest, caller: &Caller) -> Option<Cookie<'static>> {
         let from_session = request.cookie(self.session_cookie_name()).is_some() && caller.user().is_some();
         let known = request.cookie(self.csrf_cookie_name());
@@ -381,7 +385,9 @@ impl Authenticator {
         self.0.public_url.starts_with("https://")
     }
 
-    /// With a prefix, browsers take it over TLS alone, and with `__Host-` from this host alone, which asks for the path `/`.
+    /// The name of the session cookie. Browsers accept a cookie whose name begins with `__Secure-`
+    /// only over TLS. With `__Host-` they also accept it only from this host, which requires the
+    /// path `/`.
     pub(super) fn session_cookie_name(&self) -> &'static str {
         match (self.is_secure(), self.0.mount.base()) {
             (true, "") => "__Host-innkeeper",

@@ -124,14 +124,15 @@ async fn read_log(payload: &mut Payload, excerpt: &mut Excerpt, scanner: &mut Sc
     Some(LogEnd::TooLong)
 }
 
-/// The most of a batch of reports, bytes.
+/// The largest batch of reports, in bytes.
 pub const LARGEST_REPORTS: usize = 1024 * 1024;
 
-/// A whole body of up to `MOST` bytes, which may take a while to come. Over that is answered 413, too slow 408, cut off 400.
+/// The complete body of up to `MOST` bytes, which may take as long as a log. A larger body is
+/// answered 413, too slow 408, cut off 400.
 #[derive(Debug, Clone)]
 pub struct BodyUpTo<const MOST: usize>(pub Vec<u8>);
 
-/// One of up to [`LARGEST_LOG`].
+/// The complete body of up to [`LARGEST_LOG`] bytes.
 pub type LargeBody = BodyUpTo<LARGEST_LOG>;
 
 impl<const MOST: usize> FromRequest for BodyUpTo<MOST> {

@@ -44,18 +44,18 @@ pub enum Who {
 }
 
 impl Caller {
-    /// Somebody at a route that is for everybody, or where `auth` is `open`.
+    /// An unidentified caller, at a route for everybody or where `auth` is `open`.
     pub(super) fn anybody(rights: Rights, source: String) -> Self {
         Self::of(Who::Anybody, rights, source)
     }
 
-    /// Somebody, before it is known what they chose.
+    /// A caller with these rights, without choices for pages.
     pub(super) fn of(who: Who, rights: Rights, source: String) -> Self {
         let csrf = String::new();
         Self { who, rights, source, csrf, lacks_second_factor: false, theme: None, zone: None }
     }
 
-    /// The zone that they chose, else this one.
+    /// The time zone that the caller chose, or else this one.
     pub fn zone_or(&self, own: Tz) -> Tz {
         self.zone.unwrap_or(own)
     }
@@ -73,7 +73,7 @@ impl Caller {
         self.covers_named(app.as_str())
     }
 
-    /// The same for a name that comes from the database.
+    /// Like [`Caller::covers`], for a name from the database.
     ///
     /// # Errors
     /// See [`Caller::covers`].
@@ -86,7 +86,7 @@ impl Caller {
         self.rights.suffice_for(permission).is_ok()
     }
 
-    /// The apps they are bound to; none for every app.
+    /// The apps that the caller is limited to; none for all apps.
     pub fn apps(&self) -> Option<Vec<String>> {
         self.rights.apps().map(|apps| apps.iter().map(ToString::to_string).collect())
     }
@@ -101,7 +101,7 @@ impl Caller {
         Actor { who, source: self.source.clone() }
     }
 
-    /// The user, where it is one.
+    /// The user, if the caller is one.
     pub fn user(&self) -> Option<&User> {
         match &self.who {
             Who::User(user) => Some(user),
@@ -109,7 +109,7 @@ impl Caller {
         }
     }
 
-    /// Whether it is a user with this role.
+    /// Whether the caller is a user with this role.
     pub fn is(&self, role: UserRole) -> bool {
         self.user().is_some_and(|user| user.role == role)
     }
@@ -127,7 +127,8 @@ impl FromRequest for Caller {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let known = request.extensions().get::<Self>().cloned();
-        // Where nothing was asked at the authenticator: a route for everybody, or reading in an open instance.
+        // A request that the authenticator did not check, because its route is for everybody, has
+        // no caller.
         ready(Ok(known.unwrap_or_else(Self::nobody)))
     }
 }

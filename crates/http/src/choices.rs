@@ -31,7 +31,10 @@ impl Theme {
         self.into()
     }
 
-    /// Reads `light` or `dark`; `system` is none.
+    /// Reads `light` or `dark`; `None` for `system`.
+    ///
+    /// # Errors
+    /// The text is none of these words.
     pub fn parse(field: &'static str, text: &str) -> Result<Option<Self>, Invalid> {
         if text == "system" {
             return Ok(None);

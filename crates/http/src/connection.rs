@@ -39,7 +39,7 @@ pub(super) struct Census {
 }
 
 impl Census {
-    /// Of a listener that takes `most` at once.
+    /// The census of a listener with at most `most` open connections.
     pub(super) fn new(most: usize) -> Self {
         Self { open: AtomicUsize::new(0), most, full: Seldom::new() }
     }
@@ -71,7 +71,7 @@ impl Usage {
     }
 }
 
-/// Counts while it exists.
+/// Increments a counter while it exists.
 pub(super) struct Mark(Arc<Usage>, fn(&Usage) -> &AtomicUsize);
 
 impl Mark {
@@ -87,7 +87,7 @@ impl Drop for Mark {
     }
 }
 
-/// See the module.
+/// A TCP connection that closes when it is idle for too long.
 pub(super) struct Connection {
     stream: TcpStream,
     census: Arc<Census>,
@@ -117,7 +117,8 @@ impl Connection {
         Arc::clone(&self.usage)
     }
 
-    /// Whether it has waited for longer than it may, for bytes to come or (`going`) to go. Otherwise it will be woken to look again.
+    /// Whether it has waited for too long, to receive bytes or (`going`) to send them. If not, the
+    /// task is woken to check again.
     fn is_over(&mut self, context: &mut Context<'_>, going: bool) -> bool {
         while self.look.as_mut().poll(context).is_ready() {
             let now = Instant::now();

@@ -12,7 +12,7 @@ pub(crate) const WATCHING: &str = "Watching";
 /// A route.
 #[derive(Debug, Clone, Copy)]
 pub struct Description {
-    /// Its method; with `GET` goes `HEAD`.
+    /// Its method; `GET` includes `HEAD`.
     pub method: Method,
     /// Its path, as it is registered: `/cron/{account}`, `/{first:[0-9a-f]{32}}/{second}`.
     pub path: &'static str,
@@ -20,15 +20,15 @@ pub struct Description {
     pub permission: Permission,
     /// The permission of another form of the same route, such as `GET /` without a query.
     pub other_permission: Option<Permission>,
-    /// The group under which it stands: `GoTel`.
+    /// The group under which it is documented: `GoTel`.
     pub group: &'static str,
     /// What it does, in one line.
     pub summary: &'static str,
-    /// More of it; empty where the summary says it all.
+    /// Further explanation; empty where the summary is enough.
     pub details: &'static str,
-    /// What its path and its query have.
+    /// The parameters in its path and its query.
     pub parameters: &'static [Parameter],
-    /// What its body has; none where it takes none.
+    /// Its body; none where it takes none.
     pub body: Option<DescribedBody>,
     /// The successful response: the status, and its content.
     pub answer: (&'static str, &'static str),
@@ -52,7 +52,7 @@ pub enum Method {
 pub struct Parameter {
     /// Its name.
     pub name: &'static str,
-    /// Where it stands.
+    /// Whether it is in the path or in the query.
     pub place: ParameterPlace,
     /// What it means.
     pub description: &'static str,
@@ -60,12 +60,12 @@ pub struct Parameter {
     pub example: &'static str,
 }
 
-/// Where a parameter stands.
+/// The place of a parameter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ParameterPlace {
-    /// In the path: it cannot be left out.
+    /// In the path. It cannot be left out.
     Path,
-    /// In the query: it can.
+    /// In the query. It can be left out.
     Query,
 }
 
@@ -74,7 +74,7 @@ pub enum ParameterPlace {
 pub struct DescribedBody {
     /// Its fields.
     pub fields: &'static [DescribedField],
-    /// A whole one, as JSON.
+    /// A complete body, as JSON.
     pub example: &'static str,
 }
 
@@ -83,13 +83,13 @@ pub struct DescribedBody {
 pub struct DescribedField {
     /// Its name.
     pub name: &'static str,
-    /// What it is.
+    /// The kind of its value.
     pub kind: FieldKind,
-    /// Whether it must be there.
+    /// Whether it is required.
     pub required: bool,
 }
 
-/// What the value of a field is.
+/// The kind of a field's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FieldKind {
     /// A text.
@@ -109,7 +109,7 @@ pub const FAILURE: &str = "`{\"success\":false,\"message\":\"â€¦\",\"field\":\"â
      `413` over 64 KiB, `503` with `Retry-After` while the database is away";
 
 impl Description {
-    /// A route that is read, and answers JSON.
+    /// A `GET` route that answers JSON.
     pub const fn get(
         path: &'static str,
         permission: Permission,
@@ -119,7 +119,7 @@ impl Description {
         Self::of(Method::Get, path, permission, group, summary)
     }
 
-    /// A route that takes a body, and answers JSON.
+    /// A `POST` route that takes a body and answers JSON.
     pub const fn post(
         path: &'static str,
         permission: Permission,
@@ -132,7 +132,7 @@ impl Description {
         description
     }
 
-    /// A route of this method that takes no body, and answers JSON.
+    /// A route of this method that takes no body and answers JSON.
     pub const fn of(
         method: Method,
         path: &'static str,
@@ -155,14 +155,14 @@ impl Description {
         }
     }
 
-    /// The same with another answer.
+    /// Sets the successful response.
     #[must_use]
     pub const fn answers(mut self, status: &'static str, what: &'static str) -> Self {
         self.answer = (status, what);
         self
     }
 
-    /// The same with these parameters.
+    /// Sets the parameters.
     #[must_use]
     pub const fn with(mut self, parameters: &'static [Parameter]) -> Self {
         self.parameters = parameters;
@@ -193,12 +193,12 @@ impl Parameter {
 }
 
 impl DescribedField {
-    /// A field that must be there.
+    /// A required field.
     pub const fn required(name: &'static str, kind: FieldKind) -> Self {
         Self { name, kind, required: true }
     }
 
-    /// A field that can be left out.
+    /// An optional field.
     pub const fn optional(name: &'static str, kind: FieldKind) -> Self {
         Self { name, kind, required: false }
     }

@@ -1,4 +1,5 @@
-//! The cookies of a browser in which somebody has logged in before ([`crate::keys::device`]), or is about to.
+//! The cookies of a browser in which a user has logged in before ([`crate::keys::device`]), or is
+//! logging in.
 
 use std::collections::HashMap;
 
@@ -12,7 +13,7 @@ use super::Authenticator;
 use crate::keys::device;
 
 impl Authenticator {
-    /// The cookie by which the browser of this user is known from now on.
+    /// The cookie that makes the browser known for this user.
     pub fn device_cookie(&self, user: i64, shown: String) -> Cookie<'static> {
         let name = format!("{}-device-{user}", self.session_cookie_name());
         let mut cookie = self.cookie(name, shown, SameSite::Strict);
@@ -20,7 +21,7 @@ impl Authenticator {
         cookie
     }
 
-    /// The cookie of a login with this secret, that waits for the second factor; an empty one takes it back.
+    /// The cookie of a login that waits for the second factor. An empty secret removes the cookie.
     pub fn pending_cookie(&self, secret: &str) -> Cookie<'static> {
         let mut cookie = self.cookie(self.pending_cookie_name(), secret.to_owned(), SameSite::Strict);
         match secret {
@@ -30,7 +31,7 @@ impl Authenticator {
         cookie
     }
 
-    /// The secret of the login that a request comes with, and that waits for the second factor.
+    /// The secret of the login that waits for the second factor, from the cookie of a request.
     pub fn pending_of(&self, request: &HttpRequest) -> Option<String> {
         request.cookie(&self.pending_cookie_name()).map(|cookie| cookie.value().to_owned())
     }
@@ -39,7 +40,7 @@ impl Authenticator {
         format!("{}-second", self.session_cookie_name())
     }
 
-    /// What a request has to show for being from known browsers of users, by their numbers.
+    /// The cookies of a request that make its browser known, by the numbers of their users.
     pub fn devices_of(&self, request: &HttpRequest) -> HashMap<i64, String> {
         let begins = format!("{}-device-", self.session_cookie_name());
         let cookies = request.cookies().map(|cookies| cookies.to_vec()).unwrap_or_default();

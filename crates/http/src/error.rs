@@ -23,7 +23,7 @@ pub enum ApiError {
     /// 403: the user has to set up a second factor first.
     #[error("you must set up a second factor first; open /account/second-factor in the browser")]
     NeedsSecondFactor,
-    /// 404.
+    /// 404: the requested item does not exist.
     #[error("{0}")]
     NotFound(String),
     /// 405, with all methods of the path.
@@ -44,13 +44,13 @@ pub enum ApiError {
     /// 428: the caller must name the version that they read.
     #[error("{0}")]
     NeedsVersion(String),
-    /// 429 with `Retry-After`.
+    /// 429 with `Retry-After`: too many wrong passwords.
     #[error(
         "too many passwords were tried; try again in {retry_after_s} s, or by a link that an admin makes, or `innkeeper invite NAME` \
          on the machine"
     )]
     TooMany {
-        /// Seconds until the next may be tried.
+        /// The seconds until the next password may be tried.
         retry_after_s: u32,
     },
     /// 429 with `Retry-After`, for codes of a second factor.
@@ -60,31 +60,31 @@ pub enum ApiError {
          on the machine"
     )]
     TooManyCodes {
-        /// Seconds until the next may be tried.
+        /// The seconds until the next code may be tried.
         retry_after_s: u32,
     },
     /// 503 with `Retry-After`: the queue of login attempts is full.
     #[error("too many passwords are being checked just now; try again in {retry_after_s} s")]
     Crowded {
-        /// Seconds until a repeat is worth it.
+        /// The seconds after which trying again makes sense.
         retry_after_s: u32,
     },
     /// 429 with `Retry-After`: more than `ingest.rate_per_source`.
     #[error("too many requests from this address; try again in {retry_after_s} s")]
     TooFast {
-        /// Seconds until a repeat is worth it.
+        /// The seconds after which trying again makes sense.
         retry_after_s: u32,
     },
-    /// 413.
+    /// 413: the body is too large.
     #[error("the body is larger than {most} bytes")]
     TooLarge {
-        /// What is allowed.
+        /// The most bytes that are allowed.
         most: usize,
     },
     /// 503 with `Retry-After`: the same request will work later.
     #[error("Innkeeper cannot do this just now; try again in {retry_after_s} s")]
     Unavailable {
-        /// Seconds until a repeat is worth it.
+        /// The seconds after which trying again makes sense.
         retry_after_s: u32,
     },
     /// 500: the requested item exists and cannot be read. The error names it; repeating the request does not help.
@@ -204,7 +204,7 @@ impl ApiError {
     }
 }
 
-/// `error` and what led to it, in one line.
+/// The text of `error` and its causes, in one line.
 fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

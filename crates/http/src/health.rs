@@ -30,15 +30,15 @@ const AT_ONCE: usize = 4;
 
 /// The queries of these two routes.
 pub trait HealthQueries: Send + Sync {
-    /// Whether it answers.
+    /// Checks that the database answers.
     ///
     /// # Errors
-    /// Why not.
+    /// A `StoreError` when it does not.
     fn ping(&self) -> Result<(), StoreError>;
-    /// Its type (`postgres`, `sqlite`) and version.
+    /// The database's type (`postgres`, `sqlite`) and version.
     ///
     /// # Errors
-    /// Why it does not say.
+    /// A `StoreError` when it does not answer.
     fn version(&self) -> Result<(String, String), StoreError>;
 }
 
@@ -52,7 +52,7 @@ impl HealthQueries for Store {
     }
 }
 
-/// What the two pages share. Make one, and give clones to every listener's `configure`.
+/// The state that both routes share. Make one for the process, and give a clone to each listener.
 #[derive(Clone)]
 pub struct Health {
     database: Arc<dyn HealthQueries>,
@@ -76,7 +76,7 @@ impl Health {
             .described(&VERSION, version);
     }
 
-    /// Asks the database on a thread of its own; the error is fit to be shown.
+    /// Asks the database on a thread that may block. The error may be shown to anybody.
     async fn ask<T: Send + 'static>(
         &self,
         question: impl FnOnce(&dyn HealthQueries) -> Result<T, StoreError> + Send + 'static,

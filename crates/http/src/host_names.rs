@@ -60,7 +60,7 @@ impl HostNames {
         let address = name.trim_matches(['[', ']']);
         let is_address = match address.split_once('%') {
             None => address.parse::<IpAddr>().is_ok(),
-            // An interface of this machine.
+            // The zone names an interface of this machine.
             Some((address, zone)) => address.parse::<Ipv6Addr>().is_ok() && !zone.contains('.'),
         };
         is_address

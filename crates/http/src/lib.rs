@@ -7,7 +7,7 @@
 //! - [`HttpService`]: one listener with its limits, its own actix system, and a prompt, graceful stop;
 //! - [`Routes`]: registers handlers, and so knows how to answer a wrong method or path;
 //! - [`Authenticator`]: identifies callers and checks permissions; [`Caller`]: the result for handlers;
-//! - [`Mount`]: the path prefix of all routes, if `public_url` has one;
+//! - [`PathPrefix`]: the path prefix of all routes, if `public_url` has one;
 //! - [`ApiError`]: the one place where an error becomes a status and a body;
 //! - [`Spools`]: responses of any length, kept on disk while they are sent;
 //! - [`Body`]: a request's body within limits; [`decoded`]: a part of its query; [`client_address`]: its real source;

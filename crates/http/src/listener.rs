@@ -1,4 +1,4 @@
-//! The listener of a process: the routes that its roles bring, and those that say how it is.
+//! The listener of a process: the routes of its roles, and those that report its state.
 
 use std::net::SocketAddr;
 
@@ -11,13 +11,14 @@ use super::nodes::Nodes;
 use super::peer::Peer;
 use super::{Authenticator, HttpService, Routes};
 
-/// Connections at once to a listener that only says how the process is.
+/// The most open connections of a listener that only reports the state of the process.
 const STATUS_CONNECTIONS: usize = 64;
 
 type Registers = Box<dyn Fn(&mut Routes<'_>) + Send + Sync>;
 type Tells = Box<dyn FnOnce(SocketAddr) + Send>;
 
-/// A listener before it listens. Routes are registered in the order in which they were brought, those of the process last.
+/// A listener before it listens. Routes are registered in the order in which they were added, those
+/// of the process last.
 pub struct Listener {
     name: &'static str,
     listen: SocketAddr,
@@ -29,18 +30,18 @@ pub struct Listener {
     on_listening: Vec<Tells>,
 }
 
-/// The routes that say how a process is.
+/// The routes that report the state of a process.
 struct Status {
     health: Health,
     nodes: Nodes,
     peer: Peer,
     observed: Observed,
-    /// Whether `/` answers as checker's peers ask it.
+    /// Whether `/` answers the requests of checker's peers.
     answers_checkers: bool,
 }
 
 impl Listener {
-    /// The one at which the roles of this process are reached, called `name` in logs.
+    /// The listener for the roles of this process, called `name` in logs.
     pub fn new(process: &Process, name: &'static str, listen: SocketAddr) -> Self {
         let mut listener = Self::bare(process, name, listen);
         listener.connections = descriptors::for_connections(process.config());
@@ -48,7 +49,7 @@ impl Listener {
         listener.on_listening(process.heartbeat().listening())
     }
 
-    /// One that only says how the process is, on a thread of its own.
+    /// A listener that only reports the state of the process, with one worker thread.
     pub fn of_status(process: &Process, name: &'static str, listen: SocketAddr) -> Self {
         let mut listener = Self::bare(process, name, listen).workers(Some(1));
         listener.status.answers_checkers = true;
@@ -76,33 +77,35 @@ impl Listener {
         }
     }
 
-    /// Who decides who comes in.
+    /// The authenticator of this listener.
     pub fn authenticator(&self) -> &Authenticator {
         &self.authenticator
     }
 
-    /// How many threads serve; none for one per core.
+    /// Sets the number of worker threads; none for one per core.
     #[must_use]
     pub fn workers(mut self, workers: Option<usize>) -> Self {
         self.workers = workers;
         self
     }
 
-    /// Says of the lease of what only one node does whether this process has it.
+    /// Sets the lease for the work that only one node does, so that `/is-coordinator` tells whether
+    /// this process holds it.
     #[must_use]
     pub fn lease(mut self, singleton: &Singleton) -> Self {
         self.status.nodes = self.status.nodes.with_lease(singleton.clone());
         self
     }
 
-    /// Brings routes. `register` is called once per worker thread.
+    /// Adds routes. `register` is called once per worker thread.
     #[must_use]
     pub fn routes(mut self, register: impl Fn(&mut Routes<'_>) + Send + Sync + 'static) -> Self {
         self.routes.push(Box::new(register));
         self
     }
 
-    /// Calls `tell` with the real address once connections are taken (port 0 lets the system choose).
+    /// Calls `tell` with the real address when the listener accepts connections. With port 0 the
+    /// system chooses the port.
     #[must_use]
     pub fn on_listening(mut self, tell: impl FnOnce(SocketAddr) + Send + 'static) -> Self {
         self.on_listening.push(Box::new(tell));
@@ -112,7 +115,7 @@ impl Listener {
     /// Serves until `shutdown` is requested; see [`HttpService::run`].
     ///
     /// # Errors
-    /// The address cannot be had, or the server ended without being asked.
+    /// The address cannot be listened on, or the server ended without a request.
     pub fn run(self, shutdown: &Shutdown) -> anyhow::Result<()> {
         let Self { name, listen, authenticator, status, routes, workers, connections, on_listening } = self;
         let service = HttpService::new(name, listen, authenticator, move |mounted| {

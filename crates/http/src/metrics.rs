@@ -1,4 +1,5 @@
-//! `GET /metrics` for Prometheus, `/healthz` (alive) and `/readyz` (can do its work) for who runs the process.
+//! `GET /metrics` for Prometheus, and `/healthz` (alive) and `/readyz` (can do its work) for the
+//! supervisor of the process.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,7 +26,7 @@ const READY: Description =
         .answers("200", "text");
 pub(super) const ROUTES: [Description; 3] = [METRICS, ALIVE, READY];
 
-/// What the three share.
+/// The state that the three routes share.
 #[derive(Clone)]
 pub struct Observed {
     store: Store,
@@ -35,13 +36,13 @@ pub struct Observed {
 }
 
 impl Observed {
-    /// The process whose node `heartbeat` is.
+    /// For the process of this `heartbeat`.
     pub fn new(store: Store, heartbeat: &Heartbeat) -> Self {
         let progresses = heartbeat.progresses().clone();
         Self { store, clock: heartbeat.clock(), metrics: heartbeat.metrics().clone(), progresses }
     }
 
-    /// Registers the three.
+    /// Registers the three routes.
     pub fn mount(&self, routes: &mut Routes<'_>) {
         routes
             .app_data(Data::new(self.clone()))
@@ -50,7 +51,8 @@ impl Observed {
             .described(&READY, ready);
     }
 
-    /// Looks at the pool as others use it, then asks the database for what it alone knows.
+    /// Updates the metrics: first the use of the pool, before this takes a connection itself, then
+    /// those from the database.
     fn look(&self) -> Result<(), StoreError> {
         let pool = self.store.pool_use();
         for (state, count) in [("used", pool.used), ("idle", pool.idle)] {
@@ -85,7 +87,7 @@ impl Observed {
             let latest = beats.entry(&known.node.role).or_insert(known.beat_at);
             *latest = known.beat_at.max(*latest);
         }
-        // Kinds of which there is none any more go.
+        // Reset, so that roles and states without nodes disappear.
         self.metrics.nodes.reset();
         for ((role, state), count) in counts {
             self.metrics.nodes.with_label_values(&[role, state.as_str()]).set(count);
@@ -98,12 +100,12 @@ impl Observed {
     }
 }
 
-/// The most apps that one query names; more are not looked at.
+/// The most apps that one query may name; further ones are ignored.
 const MOST_APPS: usize = 100;
-/// The most values of jobs that one answer has.
+/// The most figures in one response.
 const MOST_FIGURES: i64 = 10_000;
 
-/// The apps whose figures the query asks for, `figures=shop` once for each; `*` for all.
+/// The apps whose figures the query requests: `figures=shop` for each app, or `figures=*` for all.
 fn wanted(query: &str) -> Vec<String> {
     let values = parameters(query).filter(|(name, _)| *name == "figures").map(|(_, value)| value);
     values.filter_map(|value| decoded(value).ok()).filter(|app| !app.is_empty()).take(MOST_APPS).collect()
@@ -111,7 +113,7 @@ fn wanted(query: &str) -> Vec<String> {
 
 async fn metrics(observed: Data<Observed>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
     let asked = observed.clone();
-    // Without a database the process's own counters still say something.
+    // Without the database, the process's own counters are still useful.
     if let Err(error) = web::block(move || asked.look()).await.map_err(ApiError::internal)? {
         log::debug!("metrics: {error}");
     }
@@ -130,12 +132,12 @@ async fn alive() -> HttpResponse {
     HttpResponse::Ok().content_type("text/plain; charset=utf-8").body("alive\n")
 }
 
-/// Says whether a check-in or a sweep would succeed now, and why not.
+/// Answers whether the process can do its work now, and if not, why.
 async fn ready(observed: Data<Observed>) -> HttpResponse {
     let problem = observed.progresses.problem();
     let answered = web::block(move || observed.store.ping().map(|()| observed.store.damage())).await;
     let problem = match answered {
-        // Without the file's path: anybody may ask.
+        // The file's path is not shown, because anybody may ask.
         Ok(Ok(Some(_))) => Some("the database file is damaged".to_owned()),
         Ok(Ok(None)) => problem,
         Ok(Err(error)) if error.is_file_lost() => {

@@ -1,4 +1,4 @@
-//! Requests and answers below the path of `public_url` ([`Mount`]).
+//! Requests and responses below the path of `public_url` ([`PathPrefix`]).
 //!
 //! Handlers do not know the prefix. It is removed from requests before they are routed, so a proxy may strip it or
 //! leave it. It is added to redirects in responses, to links by the pages (`Frame::base`), and to the path of cookies
@@ -11,13 +11,13 @@ use actix_web::http::header::{HeaderValue, LOCATION};
 use actix_web::http::uri::{PathAndQuery, Uri};
 use innkeeper_node::PathPrefix;
 
-/// The paths that a listener has.
+/// The paths that a listener serves.
 #[derive(Clone)]
 pub(crate) struct Paths(pub Arc<Vec<ResourceDef>>);
 
-/// Takes the base from a request's path. Where the proxy has done so already, a path may begin like the base by
-/// itself (`/status/17` below `/status`): it stays as it is, if this is a path that there is, and what would be
-/// left is none.
+/// Removes the prefix from a request's path. If a proxy has removed it already, the rest may begin
+/// like the prefix by chance (`/status/17` below `/status`). So a path stays as it is if it is
+/// served and the path without the prefix is not.
 pub(crate) fn enter(mount: &PathPrefix, request: &mut ServiceRequest) {
     let Some(inside) = mount.inside(request.path()) else { return };
     let known = |path: &str| {
@@ -31,14 +31,14 @@ pub(crate) fn enter(mount: &PathPrefix, request: &mut ServiceRequest) {
         Some(query) => format!("{inside}?{query}"),
         None => inside.to_owned(),
     };
-    // What was part of a URI is one.
+    // Does not fail, because it was a part of a URI.
     let Ok(whole) = PathAndQuery::try_from(whole) else { return };
     let uri = Uri::from(whole);
     request.match_info_mut().get_mut().update(&uri);
     request.head_mut().uri = uri;
 }
 
-/// Puts the base before the path that an answer leads to.
+/// Adds the prefix to the path to which a response redirects.
 pub(crate) fn leave<B>(mount: &PathPrefix, answer: &mut ServiceResponse<B>) {
     if mount.base().is_empty() {
         return;
@@ -52,7 +52,8 @@ pub(crate) fn leave<B>(mount: &PathPrefix, answer: &mut ServiceResponse<B>) {
     }
 }
 
-/// Whether the first part of its paths says what they are: it is given, or a key by its form, and not anything.
+/// Whether the first part of the pattern is a fixed word or restricted in its form, as a key is. A
+/// pattern without such a first part matches any path.
 fn says_what(path: &ResourceDef) -> bool {
     let is_anything = |pattern: &str| {
         let variable = pattern.strip_prefix("/{").and_then(|rest| rest.split('}').next());

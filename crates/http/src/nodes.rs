@@ -1,4 +1,5 @@
-//! `GET /nodes` and `GET /is-coordinator`: the processes of this installation, and which of them is the coordinator.
+//! `GET /nodes` and `GET /is-coordinator`: the processes of this installation, and which of them
+//! does the work that only one may do.
 
 use std::fmt;
 use std::sync::Arc;
@@ -28,32 +29,32 @@ const IS_COORDINATOR: Description = Description::get(
 .answers("200", "`true` or `false`");
 pub(super) const ROUTES: [Description; 2] = [NODES, IS_COORDINATOR];
 
-/// The most steps of clocks that are shown.
+/// The most clock steps that are shown.
 pub const STEPS_SHOWN: i64 = 20;
 
-/// What the two pages share.
+/// The state that both routes share.
 #[derive(Clone)]
 pub struct Nodes {
     store: Store,
     clock: Arc<dyn Clock>,
     live: Live,
-    /// The lease that this process may hold; none where it has no work that needs it.
+    /// The lease that this process may hold; none where no work of it needs the lease.
     singleton: Option<Singleton>,
 }
 
 impl Nodes {
-    /// The nodes of the installation whose node `heartbeat` is.
+    /// The nodes of the installation to which the process of this `heartbeat` belongs.
     pub fn new(store: Store, heartbeat: &Heartbeat) -> Self {
         Self { store, clock: heartbeat.clock(), live: heartbeat.live().clone(), singleton: None }
     }
 
-    /// The same in a process that may hold this lease.
+    /// For a process that may hold this lease.
     #[must_use]
     pub fn with_lease(self, singleton: Singleton) -> Self {
         Self { singleton: Some(singleton), ..self }
     }
 
-    /// Registers the two.
+    /// Registers both routes.
     pub fn mount(&self, routes: &mut Routes<'_>) {
         routes
             .app_data(Data::new(self.clone()))
@@ -82,7 +83,7 @@ struct NodesView {
 pub struct Parked {
     /// Its name.
     pub alerter: String,
-    /// Messages that wait.
+    /// How many messages wait.
     pub waiting: i64,
 }
 
@@ -97,17 +98,19 @@ impl fmt::Display for Parked {
     }
 }
 
-/// Those of `ways` that are parked.
+/// The alerters in `ways` that are parked.
 ///
 /// # Errors
-/// The database's.
+/// The `StoreError` of counting their messages.
 pub fn parked(store: &Store, ways: &WaysOut) -> Result<Vec<Parked>, StoreError> {
     let parked = |name: &str| Ok(Parked { alerter: name.to_owned(), waiting: store.waiting_for(name)? });
     ways.parked().map(parked).collect()
 }
 
-/// `state`: `alive`; `silent` when it has not beaten for ten seconds; `stopped` when it said goodbye. `offset_ms` is what it adds to
-/// its machine's clock; `unable` are the duties that it cannot do now (`sending` is a part of the sweeper's), and `problem` says why.
+/// A node as the response shows it. `state` is `alive`, `silent` when its latest heartbeat is too
+/// long ago, or `stopped` when it said goodbye. `offset_ms` is what it adds to its machine's clock.
+/// `unable` are the duties that it cannot do now (`sending` is a part of the sweeper's); `problem`
+/// says why.
 #[derive(Serialize)]
 struct ShownNode {
     id: String,
@@ -130,11 +133,12 @@ struct ShownDuty {
     name: String,
     beat_at: Time,
     done: bool,
-    /// Nobody is told until then that it is missing.
+    /// Until when nobody is told that no node does it.
     snoozed_until: Option<Time>,
 }
 
-/// How many nodes do a duty, where the configuration (`expect`) says how many should.
+/// How many nodes do a duty, for duties of which the configuration (`expect`) says how many nodes
+/// there should be.
 #[derive(Serialize)]
 struct ShownStrength {
     name: &'static str,
@@ -158,8 +162,8 @@ struct ShownWindow {
     until: Time,
 }
 
-/// A clock that jumped, the latest first: `database` (which all nodes follow) or `machine`; `by_ms` is negative where it went back. See
-/// [`innkeeper_store::StepOutcome`] for the outcomes.
+/// A step of a clock: of the `database` (which all nodes follow) or of a `machine`. `by_ms` is
+/// negative where the clock went back. See [`innkeeper_store::StepOutcome`] for the outcomes.
 #[derive(Serialize)]
 struct ShownStep {
     at: Time,
@@ -208,7 +212,8 @@ impl ShownNode {
 }
 
 impl Nodes {
-    /// The alerters by the sweepers' word; by this process's configuration where none has said anything.
+    /// The alerters that the sweepers have published; those of this process's configuration where
+    /// none has.
     fn ways(&self) -> Result<WaysOut, StoreError> {
         let said = self.store.published_ways()?.into_iter().map(|(_, ways)| ways);
         let all = said.reduce(|all, other| all.and(&other));
@@ -257,10 +262,10 @@ impl Nodes {
     }
 }
 
-/// Answers with the nodes, their duties, the blind windows and the latest steps of clocks as JSON.
+/// Answers with the nodes, their duties, the blind windows and the latest clock steps as JSON.
 ///
 /// # Errors
-/// The database's.
+/// 503 when the database cannot be reached, and 500 when it refuses a statement.
 pub async fn nodes(nodes: Data<Nodes>) -> Result<HttpResponse, ApiError> {
     let shown = web::block(move || nodes.shown()).await.map_err(ApiError::internal)??;
     Ok(HttpResponse::Ok().json(shown))

@@ -6,18 +6,19 @@ use actix_web::cookie::{Cookie, SameSite};
 
 use super::Authenticator;
 
-/// How long a login there may take.
+/// How long a login at the provider may take.
 const KEPT: Duration = Duration::minutes(10);
 
 impl Authenticator {
-    /// The cookie with this secret. It comes back with the way from the provider, which another site's page begins.
+    /// The cookie with this secret. It is `SameSite=Lax`, because the provider's page redirects the
+    /// browser back.
     pub fn openid_cookie(&self, secret: &str) -> Cookie<'static> {
         let mut cookie = self.cookie(self.openid_cookie_name(), secret.to_owned(), SameSite::Lax);
         cookie.set_max_age(KEPT);
         cookie
     }
 
-    /// The secret of a browser that has begun.
+    /// The secret in the cookie of a browser that has begun to log in.
     pub fn openid_of(&self, request: &HttpRequest) -> Option<String> {
         request.cookie(&self.openid_cookie_name()).map(|cookie| cookie.value().to_owned())
     }

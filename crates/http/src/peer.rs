@@ -19,7 +19,7 @@ const PEER: Description =
     Description::get("/peer", Permission::Nothing, WATCHING, "Ask, as another installation, how this one is");
 pub(super) const ROUTES: [Description; 1] = [PEER];
 
-/// What answers peers.
+/// The state of the route that answers peers.
 #[derive(Clone)]
 pub struct Peer {
     store: Store,
@@ -38,18 +38,19 @@ impl Peer {
         routes.app_data(Data::new(self.clone())).described(&PEER, peer);
     }
 
-    /// Registers `/` as checker's peers ask it.
+    /// Registers `/` for the requests of checker's peers.
     pub fn mount_for_checkers(&self, routes: &mut Routes<'_>) {
         routes.app_data(Data::new(self.clone())).get("/", Permission::Nothing, checkers_word);
     }
 
-    /// How it is now. Without a database nobody watches.
+    /// The health of this installation. Without a database nobody watches the jobs, which is a
+    /// problem.
     async fn health(self: Arc<Self>) -> PeerHealth {
         let asked = web::block(move || health(&self.store, self.clock.now())).await;
         match asked {
             Ok(Ok(health)) => health,
             Ok(Err(error)) => {
-                // Anybody may ask, as often as they like.
+                // Logged seldom, because anybody may ask at any rate.
                 static FAILURES: Seldom = Seldom::new();
                 FAILURES.warn(format_args!("a peer asked for this node's condition: {error}"));
                 PeerHealth::JobsProblem

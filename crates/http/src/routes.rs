@@ -14,13 +14,14 @@ use super::description::Description;
 use super::mount::Paths;
 use super::{ApiError, Authenticator};
 
-/// What an error looks like on a page.
+/// Renders an error as a page.
 pub type ErrorPage = fn(&ApiError, &HttpRequest) -> HttpResponse;
 
 /// The routes of one listener. Roles that share it register one after the other.
 ///
-/// Each says what it needs of its caller ([`Permission`]); nobody else reaches the handler. `HEAD` is taken wherever `GET` is; `OPTIONS` is
-/// answered with the methods of the path, another method with 405 and the same in `Allow`, an unknown path with 404.
+/// Each route has the [`Permission`] that its callers need; other callers do not reach its handler.
+/// `GET` routes also take `HEAD`. `OPTIONS` is answered with the methods of the path, any other
+/// method with 405 and the same in `Allow`, and an unknown path with 404.
 pub struct Routes<'c> {
     actix: &'c mut ServiceConfig,
     authenticator: Authenticator,
@@ -28,17 +29,17 @@ pub struct Routes<'c> {
     known: Vec<Known>,
 }
 
-/// What a handler takes of a request.
+/// The arguments of a handler, extracted from a request.
 pub trait Arguments: FromRequest + 'static {}
 
 impl<A: FromRequest + 'static> Arguments for A {}
 
-/// What can answer a route.
+/// A handler of a route.
 pub trait RouteHandler<A>: Handler<A, Output: Responder + 'static> {}
 
 impl<A, H: Handler<A, Output: Responder + 'static>> RouteHandler<A> for H {}
 
-/// What is known of a route.
+/// A registered route.
 struct Known {
     pattern: String,
     definition: ResourceDef,
@@ -54,9 +55,9 @@ enum Manner {
     Plain,
     /// Programs that manage: `application/problem+json`.
     Api,
-    /// People: a page, and the way to the login.
+    /// People: a page, with a link to the login.
     Page,
-    /// Whoever has the link: a page without forms, and so without cookies.
+    /// Everybody who has the link: a page without forms and cookies.
     PublicPage,
 }
 
@@ -83,13 +84,13 @@ impl<'c> Routes<'c> {
         self
     }
 
-    /// What errors look like on the pages that are registered after this.
+    /// Sets how errors are rendered on the pages that are registered after this.
     pub fn error_page(&mut self, page: ErrorPage) -> &mut Self {
         self.error_page = Some(page);
         self
     }
 
-    /// Answers the route of this description.
+    /// Registers a handler for the route of this description.
     pub fn described<A: Arguments>(
         &mut self,
         description: &Description,
@@ -109,7 +110,8 @@ impl<'c> Routes<'c> {
         self.register(Method::GET, pattern, permission, Manner::Plain, Only::Always, handler)
     }
 
-    /// The same where the request has a query. Others are left to what is registered next.
+    /// Like [`Self::get`], only for requests with a query. Other requests go to the handler that is
+    /// registered next.
     pub fn get_with_query<A: Arguments>(
         &mut self,
         pattern: &str,
@@ -119,7 +121,8 @@ impl<'c> Routes<'c> {
         self.register(Method::GET, pattern, permission, Manner::Plain, Only::WithQuery, handler)
     }
 
-    /// The same where a browser sent it by itself: somebody followed a link, or the page of another site had it sent.
+    /// Like [`Self::get_with_query`], only for requests that a browser sent: somebody followed a
+    /// link, or the page of another site triggered it.
     pub fn get_with_query_by_browser<A: Arguments>(
         &mut self,
         pattern: &str,
@@ -139,7 +142,8 @@ impl<'c> Routes<'c> {
         self.register(Method::POST, pattern, permission, Manner::Plain, Only::Always, handler)
     }
 
-    /// Answers `method` of `pattern`; for `GET` also `HEAD`. What was registered first wins.
+    /// Answers `method` of `pattern`; for `GET` also `HEAD`. The handler that was registered first
+    /// wins.
     pub fn route<A: Arguments>(
         &mut self,
         method: Method,
@@ -150,8 +154,8 @@ impl<'c> Routes<'c> {
         self.register(method, pattern, permission, Manner::Plain, Only::Always, handler)
     }
 
-    /// Answers `OPTIONS` of `pattern`, by which a browser asks whether the page of another site may send something there. Elsewhere `OPTIONS` is
-    /// answered with the methods of the path alone.
+    /// Answers `OPTIONS` of `pattern`, with which a browser asks whether a page of another site may
+    /// send something there (CORS preflight). Other paths answer `OPTIONS` with their methods only.
     pub fn preflight<A: Arguments>(&mut self, pattern: &str, handler: impl RouteHandler<A>) -> &mut Self {
         self.actix.route(pattern, web::route().guard(guard::Options()).to(handler));
         self
@@ -168,7 +172,8 @@ impl<'c> Routes<'c> {
         self.register(method, pattern, permission, Manner::Api, Only::Always, handler)
     }
 
-    /// Answers `GET` and `HEAD` of `pattern` with a page. Who must log in first is sent there.
+    /// Answers `GET` and `HEAD` of `pattern` with a page. A caller who must log in first is
+    /// redirected to the login.
     pub fn page<A: Arguments>(
         &mut self,
         pattern: &str,
@@ -183,7 +188,8 @@ impl<'c> Routes<'c> {
         self.register(Method::GET, pattern, Permission::Nothing, Manner::PublicPage, Only::Always, handler)
     }
 
-    /// The same where the client asks for a page: `Accept` has `text/html`. Others are left to what is registered next.
+    /// Like [`Self::page`], only for clients whose `Accept` contains `text/html`. Other requests go
+    /// to the handler that is registered next.
     pub fn page_for_browsers<A: Arguments>(
         &mut self,
         pattern: &str,
@@ -193,7 +199,8 @@ impl<'c> Routes<'c> {
         self.register(Method::GET, pattern, permission, Manner::Page, Only::ForBrowsers, handler)
     }
 
-    /// Takes what a form of a page sends to `pattern`. The handler must check what the form carries ([`super::Caller::csrf`]).
+    /// Answers a `POST` of a page's form to `pattern`. The handler must check the CSRF token of the
+    /// form ([`super::Caller::csrf`]).
     pub fn form<A: Arguments>(
         &mut self,
         pattern: &str,
@@ -220,7 +227,7 @@ impl<'c> Routes<'c> {
         match only {
             Only::Always => {}
             Only::ForBrowsers => {
-                // A link to gocron's address is answered there.
+                // A gocron check-in is left to the handler of gocron's address.
                 let is_page = |context: &guard::GuardContext<'_>| {
                     accepts_pages(context)
                         && !context.head().uri.query().is_some_and(|query| query.contains("cronname="))
@@ -260,7 +267,7 @@ impl<'c> Routes<'c> {
         self
     }
 
-    /// Registers the answer to everything else; with `tell`, logs what there is.
+    /// Registers the answer to all other requests; with `tell`, logs the routes.
     pub(super) fn finish(self, tell: bool) {
         let (known, error_page) = (Arc::new(self.known), self.error_page);
         for route in known.iter().filter(|_| tell) {
@@ -322,7 +329,7 @@ async fn admitted<A: Arguments>(
     answer
 }
 
-/// The answer in the shape that its readers know.
+/// Renders an error for the audience of the route; other answers stay as they are.
 fn dressed(
     answer: HttpResponse,
     manner: Manner,
@@ -341,7 +348,7 @@ fn has_query(context: &guard::GuardContext<'_>) -> bool {
     context.head().uri.query().is_some_and(|query| !query.is_empty())
 }
 
-/// Whether a request carries what browsers add by themselves and programs do not.
+/// Whether a request has headers that browsers add and programs do not.
 fn is_by_browser(headers: &header::HeaderMap) -> bool {
     let named = |name: &header::HeaderName| {
         ["origin", "referer", "accept-language"].contains(&name.as_str())

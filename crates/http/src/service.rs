@@ -39,7 +39,7 @@ const REQUEST_PATIENCE: Duration = Duration::from_secs(10);
 const GOODBYE_PATIENCE: Duration = Duration::from_secs(1);
 /// The default limit of open connections.
 const CONNECTIONS: usize = 512;
-/// How often the thread of [`keep_a_thread`] is used: one that has nothing to do for ten seconds ends.
+/// How often the thread of [`keep_a_thread`] is used: a thread that is idle for ten seconds ends.
 const THREAD_USED_EVERY: Duration = Duration::from_secs(4);
 /// How long requests may continue after a stop was requested, in seconds. Longer than a check-in waits for its commit.
 const STOP_WITHIN: u64 = 10;
@@ -52,13 +52,13 @@ pub enum HttpError {
     Bind {
         /// The address as configured.
         listen: SocketAddr,
-        /// Why.
+        /// The system's error.
         source: io::Error,
     },
-    /// It had been listening, and ended.
+    /// The server ended after it had been listening.
     #[error("the HTTP server ended")]
     Ended {
-        /// Why, if it said so.
+        /// The server's error, if there was one.
         source: io::Error,
     },
 }
@@ -75,8 +75,9 @@ pub struct HttpService {
 }
 
 impl HttpService {
-    /// A service called `name` in logs, behind `authenticator`. `configure` is called once per worker thread: it registers routes, and
-    /// clones what the handlers share, made outside of it.
+    /// A service called `name` in logs, behind `authenticator`. `configure` registers the routes
+    /// and is called once per worker thread, so state that handlers share must be made outside of
+    /// it and cloned.
     pub fn new(
         name: &'static str,
         listen: SocketAddr,
@@ -94,21 +95,22 @@ impl HttpService {
         }
     }
 
-    /// How many threads serve; none for one per core.
+    /// Sets the number of worker threads; none for one per core.
     #[must_use]
     pub fn workers(mut self, workers: Option<usize>) -> Self {
         self.workers = workers;
         self
     }
 
-    /// The most connections that are open at once; more wait outside until one ends.
+    /// Sets the most connections that are open at once. Further clients wait until one ends.
     #[must_use]
     pub fn connections(mut self, connections: usize) -> Self {
         self.connections = connections;
         self
     }
 
-    /// Calls `tell` with the real address once connections are taken (port 0 lets the system choose).
+    /// Calls `tell` with the real address when the listener accepts connections. With port 0 the
+    /// system chooses the port.
     #[must_use]
     pub fn on_listening(mut self, tell: impl FnOnce(SocketAddr) + Send + 'static) -> Self {
         self.on_listening = Some(Box::new(tell));
@@ -119,7 +121,7 @@ impl HttpService {
     /// completes the requests in progress, closes idle connections, and returns within ten seconds.
     ///
     /// # Errors
-    /// The address cannot be had, or the server ended without being asked.
+    /// The address cannot be listened on, or the server ended without a request.
     pub fn run(self, shutdown: &Shutdown) -> Result<(), HttpError> {
         let Self { name, listen, authenticator, workers, connections, configure, on_listening } = self;
         if let Some(problem) = authenticator.mount().twin() {
@@ -191,7 +193,7 @@ impl HttpService {
             .shutdown_timeout(STOP_WITHIN)
             .disable_signals();
         let stopping = server.graceful_shutdown_signal();
-        // What `actix_web::HttpServer` does, over a `Connection` in the place of a bare stream.
+        // The same as `actix_web::HttpServer` does, with a `Connection` instead of a plain stream.
         let server = server.listen(name, listener, move || {
             let (census, stopping) = (Arc::clone(&census), stopping.clone());
             let app = app().into_factory().map_err(|error| error.error_response());
@@ -247,7 +249,8 @@ impl HttpService {
     }
 }
 
-/// Takes several slashes in a row in the path for one: bases of addresses are written with one at their end, and without.
+/// Merges several slashes in a row in the path: users write the base of addresses with a slash at
+/// its end or without.
 fn merge_slashes(request: &mut ServiceRequest) {
     if !request.path().contains("//") {
         return;
@@ -263,7 +266,7 @@ fn merge_slashes(request: &mut ServiceRequest) {
         merged.push_str(query);
     }
     let mut parts = request.uri().clone().into_parts();
-    // What was a path is one still.
+    // Does not fail, because it was a path before.
     let Ok(path) = PathAndQuery::try_from(merged) else { return };
     parts.path_and_query = Some(path);
     let Ok(uri) = Uri::from_parts(parts) else { return };
@@ -271,10 +274,11 @@ fn merge_slashes(request: &mut ServiceRequest) {
     request.head_mut().uri = uri;
 }
 
-/// Has this worker keep a thread for what may block (`web::block`): where the system gives no more of them later, requests take turns on
-/// that one, and none is dropped. Fails where there is none, and with it the start.
+/// Makes this worker keep a thread for blocking work (`web::block`). If the system provides no more
+/// threads later, requests take turns on that one, and none is dropped. Fails if no thread can be
+/// started; then the start of the service fails as well.
 fn keep_a_thread() -> Result<(), ()> {
-    // It panics where there is none.
+    // `web::block` panics if no thread can be started.
     let use_one = || catch_unwind(|| web::block(|| ())).map(drop);
     if use_one().is_err() {
         log::error!("no thread to be had for what requests ask of the database");
@@ -283,7 +287,7 @@ fn keep_a_thread() -> Result<(), ()> {
     actix_web::rt::spawn(async move {
         loop {
             actix_web::rt::time::sleep(THREAD_USED_EVERY).await;
-            // The log has it; the next time there may be one.
+            // A failure is in the log, and the next attempt may succeed.
             drop(use_one());
         }
     });

@@ -1,8 +1,9 @@
 //! Responses of any length, produced in one go and sent as slowly as the client reads.
 //!
-//! A list is written to a [`Spool`] while the database is queried: in compressed blocks, first in memory and then in
-//! an unnamed temporary file, which disappears with the process. When the list is complete, the database connection is
-//! free, the length of the response is known, and an error can still be sent as one. Then it is sent block by block.
+//! A list is written to a [`ListSpool`] while the database is queried: in compressed blocks, first
+//! in memory and then in an unnamed temporary file, which disappears with the process. When the
+//! list is complete, the database connection is free, the length of the response is known, and an
+//! error can still be sent as one. Then it is sent block by block.
 //!
 //! [`Spools`] limits how many are produced and kept at a time.
 
@@ -26,15 +27,15 @@ use tokio::sync::Semaphore;
 
 use super::ApiError;
 
-/// Bytes of a block: what one answer holds in memory besides [`IN_MEMORY`].
+/// The bytes of a block. One response holds a block in memory besides [`IN_MEMORY`].
 const BLOCK: usize = 128 * 1024;
-/// Compressed bytes of one answer that stay in memory.
+/// The most compressed bytes of one response that stay in memory.
 const IN_MEMORY: usize = 256 * 1024;
 /// The most compressed bytes of one response: enough for some millions of reservations.
 const LARGEST: u64 = 512 * 1024 * 1024;
 /// The most responses produced at a time; others wait.
 const MAKING: usize = 4;
-/// How long they wait.
+/// How long a request waits for its turn to produce a response.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// The most files kept at a time.
 const KEPT: usize = 16;
@@ -43,7 +44,7 @@ const READ_WITHIN: Duration = Duration::from_secs(600);
 /// The `Retry-After` of refused requests, in seconds.
 const RETRY_AFTER_S: u32 = 10;
 
-/// All spools of a process. Clones share their bounds.
+/// All spools of a process. Clones share the limits.
 #[derive(Clone)]
 pub struct Spools(Arc<Shared>);
 
@@ -52,7 +53,7 @@ struct Shared {
     kept: Mutex<Vec<Weak<Kept>>>,
 }
 
-/// A file that somebody reads; none when it was taken away.
+/// A file from which a response is sent; none when it was dropped in favour of another.
 struct Kept {
     since: Instant,
     file: Mutex<Option<File>>,
@@ -65,11 +66,12 @@ impl Default for Spools {
 }
 
 impl Spools {
-    /// Has `write` write an answer, on a thread that may block, and returns it with what `write` returned. When the caller goes away
-    /// meanwhile, what it writes next is an error.
+    /// Runs `write`, which writes a response, on a thread that may block. Returns the response and
+    /// the result of `write`. If the caller stops waiting, the next write fails.
     ///
     /// # Errors
-    /// That of `write`; [`ApiError::Unavailable`] where there is no room.
+    /// The error of `write`, or [`ApiError::Unavailable`] when too many responses are produced or
+    /// kept, or the disk is full.
     pub async fn make<T: Send + 'static>(
         &self,
         write: impl FnOnce(&mut ListSpool) -> Result<T, ApiError> + Send + 'static,
@@ -90,7 +92,7 @@ impl Spools {
     }
 }
 
-/// Says that the caller has gone, when it is dropped.
+/// Notes, when it is dropped, that the caller no longer waits.
 struct Abandon(Arc<AtomicBool>);
 
 impl Drop for Abandon {
@@ -99,7 +101,7 @@ impl Drop for Abandon {
     }
 }
 
-/// What could not be written. A full disk is no error of the caller's, and may pass.
+/// The error of writing. A full disk is not the caller's fault, and may pass.
 fn failed(error: io::Error) -> ApiError {
     unavailable(&format!("a list cannot be kept in {}: {error}", std::env::temp_dir().display()))
 }
@@ -110,7 +112,7 @@ fn unavailable(why: &str) -> ApiError {
     ApiError::Unavailable { retry_after_s: RETRY_AFTER_S }
 }
 
-/// An answer that is being written.
+/// A response that is being written.
 pub struct ListSpool {
     block: Vec<u8>,
     file: SpooledTempFile,
@@ -128,7 +130,7 @@ impl ListSpool {
     /// Writes a value as JSON.
     ///
     /// # Errors
-    /// [`ApiError::Unavailable`] where there is no room.
+    /// [`ApiError::Unavailable`] when it cannot be written, for example because the disk is full.
     pub fn json(&mut self, value: &impl serde::Serialize) -> Result<(), ApiError> {
         serde_json::to_writer(self, value).map_err(|error| match error.io_error_kind() {
             Some(kind) => failed(io::Error::new(kind, error)),
@@ -139,7 +141,7 @@ impl ListSpool {
     /// Writes text as it is.
     ///
     /// # Errors
-    /// As above.
+    /// [`ApiError::Unavailable`] when it cannot be written, for example because the disk is full.
     pub fn text(&mut self, text: &str) -> Result<(), ApiError> {
         self.write_all(text.as_bytes()).map_err(failed)
     }
@@ -189,7 +191,8 @@ impl Write for ListSpool {
 }
 
 impl Shared {
-    /// Counts this file among those that are kept. Where there are too many, one that has been read for long is taken away.
+    /// Adds this file to those that are kept. If there are too many, drops the oldest one that has
+    /// been read for [`READ_WITHIN`].
     fn keep(&self, file: File) -> io::Result<Arc<Kept>> {
         let mut all = self.kept.lock();
         all.retain(|kept| kept.strong_count() > 0);
@@ -209,7 +212,7 @@ impl Shared {
     }
 }
 
-/// An answer that is whole.
+/// A complete response.
 pub struct Spooled {
     length: u64,
     source: Source,
@@ -221,7 +224,7 @@ enum Source {
 }
 
 impl Spooled {
-    /// The answer, with `head` before what was written.
+    /// The HTTP response, with `head` before the text that was written.
     pub fn answer(self, content_type: &'static str, head: String) -> HttpResponse {
         let left = head.len() as u64 + self.length;
         let body = Body { head: head.into(), length: left, left, source: Some(self.source), reading: None };
@@ -232,7 +235,7 @@ impl Spooled {
 /// A source, and its next block.
 type Reading = Pin<Box<dyn Future<Output = io::Result<(Source, Bytes)>>>>;
 
-/// The body of an answer.
+/// The body of a response.
 struct Body {
     head: Bytes,
     length: u64,
@@ -280,7 +283,7 @@ impl MessageBody for Body {
     }
 }
 
-/// The next block. What lies on a disk is read where that holds up nobody.
+/// Reads the next block; from a file, on a thread that may block.
 async fn read(source: Source) -> io::Result<(Source, Bytes)> {
     match source {
         Source::Memory(mut bytes) => {

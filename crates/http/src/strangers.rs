@@ -19,7 +19,7 @@ const EVERY: Duration = Duration::from_secs(3600);
 const BROWSERS: [HeaderName; 4] =
     [HeaderName::from_static("sec-fetch-site"), ORIGIN, REFERER, ACCEPT_LANGUAGE];
 
-/// What the operator hears.
+/// The message to the operator.
 #[derive(Template)]
 #[template(path = "refused_by_name.txt")]
 struct RefusedByName<'a> {
@@ -29,7 +29,7 @@ struct RefusedByName<'a> {
     path: &'a str,
 }
 
-/// Tells of those who are refused.
+/// Logs refused requests and notifies the operator.
 #[derive(Default)]
 pub(super) struct Strangers {
     operator: OnceLock<Operator>,
@@ -37,12 +37,13 @@ pub(super) struct Strangers {
 }
 
 impl Strangers {
-    /// From now on the operator hears of jobs.
+    /// From now on, notifies the operator of refused jobs.
     pub fn tell_through(&self, operator: Operator) {
         self.operator.get_or_init(|| operator);
     }
 
-    /// Somebody at `source` was refused, who came by this name for what needs this.
+    /// Notes that a request from `source` with this host name was refused, at a route that needs
+    /// `permission`.
     pub fn note(&self, request: &HttpRequest, name: &str, source: &str, permission: Permission) {
         static REFUSED: Seldom = Seldom::new();
         let path = request.path();

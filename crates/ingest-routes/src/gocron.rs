@@ -1,4 +1,4 @@
-//! gocron's routes for check-ins. `web` has those that list.
+//! gocron's routes for check-ins. Its routes that list are in `web`.
 
 use innkeeper_core::access::Permission;
 use innkeeper_http::description::FieldKind::{Boolean, Integer, Object, Text};

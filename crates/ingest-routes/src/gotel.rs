@@ -1,4 +1,4 @@
-//! GoTel's routes that change something. `web` has the one that lists.
+//! GoTel's routes that change something. Its route that lists is in `web`.
 
 use innkeeper_core::access::Permission;
 use innkeeper_core::reservation::document::{FIELDS, ValueForm};
@@ -63,11 +63,11 @@ pub const CHECKIN: Description = Description::post(
     },
 );
 
-/// Snoozes.
+/// Snoozes a reservation.
 pub const SNOOZE: Description =
     Description::post("/snooze", Permission::Manage, GROUP, "Let nothing alert for a while", SNOOZE_BODY);
 
-/// The same under its older name.
+/// The same as [`SNOOZE`], under its older name.
 pub const PAUSE: Description =
     Description::post("/pause", Permission::Manage, GROUP, "The same as /snooze", SNOOZE_BODY);
 
@@ -81,7 +81,7 @@ const SNOOZE_BODY: DescribedBody = DescribedBody {
     example: r#"{"app":"shop","component":"backup","duration":2,"time_units":"hours"}"#,
 };
 
-/// Checks out.
+/// Checks out a reservation.
 pub const CHECKOUT: Description = Description::post(
     "/checkout",
     Permission::Manage,

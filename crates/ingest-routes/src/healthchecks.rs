@@ -60,7 +60,8 @@ const DETAILS: &str = "What happened is `start`, `fail`, `log`, an exit status f
      end are kept, 10,000 bytes in all; of one that is slow, stands still or is cut off, what came of it. A success whose body has no \
      length before it (a stream) and breaks off is kept as output, and answered 400.";
 
-/// A ping of any method; its summary says by what, with `/ping` before it or without.
+/// The description of a ping address, for any method. The summary says what the address consists
+/// of.
 const fn ping(path: &'static str, summary: &'static str, parameters: &'static [Parameter]) -> Description {
     let mut ping = Description::get(path, PERMISSION, GROUP, summary)
         .with(parameters)

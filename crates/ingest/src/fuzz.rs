@@ -22,7 +22,7 @@ static ADDRESSES: LazyLock<Vec<(usize, ResourceDef)>> = LazyLock::new(|| {
     [of(1, &ONE), of(2, &TWO), of(3, &THREE)].concat()
 });
 
-/// A ping: its path and query, and what its job wrote.
+/// Parses a ping: its path and query, and the output of its job.
 pub fn ping(address: &[u8], log: &[u8]) {
     let notes = Excerpt::of(log).text();
     assert!(!notes.contains('\0'), "no database takes a NUL");
@@ -50,7 +50,7 @@ pub fn ping(address: &[u8], log: &[u8]) {
     }
 }
 
-/// The body of a request of GoTel's, gocron's or an agent's, taken for each that there is.
+/// Parses a body as each kind of request of GoTel, gocron and agents.
 pub fn body(body: &[u8]) {
     let alerters: Vec<_> = AlerterName::parse("alerters", "ops").into_iter().collect();
     if let Ok((fields, is_listed)) = gotel::reservation_fields(body) {
@@ -78,7 +78,7 @@ pub fn body(body: &[u8]) {
     }
 }
 
-/// The query of gocron's check-in.
+/// Parses the query of a gocron check-in.
 pub fn query(query: &str) {
     if let Ok(fields) = Fields::from_query(query, &gocron::FIELDS) {
         wished(&fields);

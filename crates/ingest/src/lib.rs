@@ -1,10 +1,12 @@
 //! The HTTP service for jobs, with three protocols (GoTel, gocron, Healthchecks) and that of the agent.
 //!
-//! It is stateless and records facts: it never decides what a check-in means, and never answers 2xx before the commit.
+//! It is stateless and records facts: it never decides what a check-in means, and never answers 2xx
+//! before the commit.
 //!
-//! Where to start: [`Ingest`] assembles it. `queue.rs` and `batch_writer.rs` take a check-in from its request to its
-//! commit; `locked.rs` keeps those whose reservation is locked. `gotel.rs`, `gocron.rs` and `healthchecks.rs` each
-//! implement one protocol; `reports.rs` takes the reports of agents, which may come late. `fields.rs` parses requests.
+//! Where to start: [`Ingest`] assembles it. `queue.rs` and `batch_writer.rs` take a check-in from
+//! its request to its commit; `locked.rs` keeps those whose reservation is locked. `gotel.rs`,
+//! `gocron.rs` and `healthchecks.rs` each implement one protocol; `reports.rs` takes the reports of
+//! agents, which may come late. `fields.rs` parses requests.
 
 mod batch_writer;
 mod fields;
@@ -96,7 +98,7 @@ impl Ingest {
         Ok(Self { app_state: Data::new(app_state), writers })
     }
 
-    /// What registers the routes; one for each listener.
+    /// A function that registers the routes. Each listener needs one.
     pub fn routes(&self) -> impl Fn(&mut Routes<'_>) + Send + Sync + 'static {
         let app_state = self.app_state.clone();
         move |routes| {
@@ -111,8 +113,8 @@ impl Ingest {
 }
 
 impl RoleWork for Ingest {
-    /// Waits until all queued check-ins are written. If the listener failed, its remains may keep the queue open, so
-    /// the writers never learn that nothing more will come.
+    /// Waits until all queued check-ins are written. If the listener failed, its remains may keep
+    /// the queue open, so the writers never learn that nothing more will come.
     fn finish(self: Box<Self>, in_order: bool) -> anyhow::Result<()> {
         drop(self.app_state);
         let join =
@@ -122,7 +124,8 @@ impl RoleWork for Ingest {
 }
 
 impl AppState {
-    /// The names that `notify` and `alerters` may use: those of this process's configuration, and those that a sweeper has.
+    /// The names that `notify` and `alerters` may use: those of this process's configuration, and
+    /// those that a sweeper has.
     pub fn alerter_names(&self) -> Vec<AlerterName> {
         self.ways.names(&self.live.get())
     }
@@ -162,9 +165,8 @@ impl AppState {
     }
 }
 
-/// Runs a store call for the caller on a thread that may block. While the database is unreachable, retries for as long
-/// as a check-in would wait.
-/// would wait.
+/// Runs a store call for the caller on a thread that may block. While the database is unreachable,
+/// retries for as long as a check-in would wait.
 pub(crate) async fn patiently<T: Send + 'static>(
     app_state: &Data<AppState>,
     caller: &Caller,
@@ -190,7 +192,7 @@ pub(crate) async fn patiently<T: Send + 'static>(
 /// The complete process: waits for the database, then serves until it is asked to stop.
 ///
 /// # Errors
-/// The error that ended it earlier.
+/// The error that ended the process earlier.
 pub fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<()> {
     let process = Process::start(Role::Ingest, config, shutdown)?;
     let listener = Listener::new(&process, "ingest", config.ingest.listen).workers(config.ingest.workers);

@@ -131,7 +131,8 @@ async fn take(
     };
     let mut outcomes: Vec<Option<Outcome>> = Vec::with_capacity(reports.len());
     let mut arrivals = Vec::with_capacity(reports.len());
-    // Of each that is recorded: why there is no such reservation, where there is none, and what of its figures is none.
+    // For each queued report: the problem to answer if its reservation does not exist, and the
+    // problem with its figures.
     let mut unknown: Vec<(String, Option<String>)> = Vec::new();
     for report in reports {
         match reader.arrival(report, target) {
@@ -164,7 +165,7 @@ fn batch(body: &[u8]) -> Result<Vec<Value>, Invalid> {
     }
 }
 
-/// The check-ins that a batch brings which comes by a ping address, for the fuzz targets.
+/// The check-ins in a batch that comes to a ping address, for the fuzz targets.
 pub(crate) fn read(body: &[u8]) -> Vec<CheckIn> {
     let reader = Reader { now: Time::UNIX_EPOCH, back: duration::LONGEST, source: String::new() };
     let target = |_: &Fields| Ok(Target::Key(Uuid::nil()));
@@ -172,7 +173,7 @@ pub(crate) fn read(body: &[u8]) -> Vec<CheckIn> {
     arrivals.flatten().map(|(arrival, _)| arrival.checkin).collect()
 }
 
-/// Why there is none, where that is so.
+/// The problem to answer if the target does not exist.
 fn missing_reservation(target: &Target) -> String {
     match target {
         Target::Names(app, component) => format!("there is no reservation {app}/{component}"),
@@ -180,7 +181,8 @@ fn missing_reservation(target: &Target) -> String {
     }
 }
 
-/// What is answered of a report that was queued; `unknown` says why there is no such reservation, where there is none.
+/// The answer to a report that was queued. `unknown` is the problem to answer if its reservation
+/// does not exist.
 fn outcome_of(answer: CommitResult, unknown: &str) -> Outcome {
     let (status, problem) = match answer {
         Ok(Recorded::Done { .. }) => (Status::Recorded, None),
@@ -194,7 +196,7 @@ fn outcome_of(answer: CommitResult, unknown: &str) -> Outcome {
     Outcome { status, problem }
 }
 
-/// What a batch has in common.
+/// What all reports of a batch have in common.
 struct Reader {
     now: Time,
     back: TimeDelta,
@@ -202,7 +204,8 @@ struct Reader {
 }
 
 impl Reader {
-    /// What a report says, and what of its figures is none; or why it is not recorded.
+    /// The check-in in a report and the problem with its figures, if any; or the answer if it is
+    /// not recorded.
     fn arrival(
         &self,
         report: Value,
@@ -256,7 +259,7 @@ impl Reader {
         Ok((checkin, (!problems.is_empty()).then(|| problems.join("; "))))
     }
 
-    /// When it happened, by this clock.
+    /// When it happened, by the clock of this process.
     fn happened_at(&self, fields: &Fields) -> Result<Time, Invalid> {
         let ago = number(fields, "ago_ms", duration::LONGEST.num_milliseconds())?;
         let at = fields.text("at")?;

@@ -1,8 +1,9 @@
-//! Changes are made on somebody's behalf: a store that knows whose.
+//! [`ActingStore`]: a store that knows on whose behalf it changes something.
 //!
-//! Everything that a person, a program or the configuration may change stands on [`ActingStore`], which is had only for an [`Actor`].
-//! Each change adds its entry to the audit log in the same transaction. [`Store`] itself reads, takes the facts that check-ins and
-//! heartbeats write, and writes the sweeper's conclusions.
+//! Everything that a person, a program or the configuration may change is a method of
+//! [`ActingStore`], which is made for an [`Actor`]. Each change adds its entry to the audit log in
+//! the same transaction. [`Store`] itself reads, takes the facts that check-ins and heartbeats
+//! write, and writes the sweeper's conclusions.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -31,7 +32,7 @@ impl Actor {
         Self { who: "command line".to_owned(), source: "this machine".to_owned() }
     }
 
-    /// Whether it is whoever comes to an open instance.
+    /// Whether this is an unnamed visitor of an open instance.
     pub fn is_anybody(&self) -> bool {
         self.who == ANYBODY
     }
@@ -45,7 +46,7 @@ pub struct ActingStore {
 }
 
 impl Store {
-    /// The same store, through which `actor` changes something.
+    /// This store, acting on behalf of `actor`.
     pub fn acting_as(&self, actor: Actor) -> ActingStore {
         ActingStore { store: self.clone(), actor: Arc::new(actor) }
     }

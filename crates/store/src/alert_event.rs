@@ -1,4 +1,4 @@
-//! What happened to an alert, with everything that the messages about it say.
+//! An event of an alert, with everything that messages about it may say.
 
 use chrono::TimeDelta;
 use diesel::prelude::*;
@@ -17,9 +17,9 @@ use crate::schema::{reservations, states};
 pub struct AlertEvent<'a> {
     /// What happened: opened, reminder, recovered, or opened and recovered.
     pub kind: EventKind,
-    /// Whose alert.
+    /// The reservation whose alert it is.
     pub reservation: &'a Reservation,
-    /// Why the alert opened; of a reminder of each failure, what has come since.
+    /// Why the alert opened. For a reminder about each failure: the failure that has come since.
     pub reason: &'a Reason,
     /// The alert's number.
     pub alert_id: i64,
@@ -27,28 +27,28 @@ pub struct AlertEvent<'a> {
     pub dedup_key: &'a str,
     /// When it opened.
     pub opened_at: Time,
-    /// Since when there is trouble: what a reminder names may be newer.
+    /// When the trouble began. The reason that a reminder names may be newer.
     pub since: Time,
-    /// What the job said last: the notes of its latest check-in that has some, if it belongs to its latest
-    /// run.
+    /// What the job said last: the notes of its latest check-in with notes, if that belongs to its
+    /// latest run.
     pub notes: &'a str,
-    /// How long the run took that ended last, where its start was told.
+    /// How long the latest ended run took, where its start was reported.
     pub took: Option<TimeDelta>,
-    /// The median of the runs that succeeded lately.
+    /// The median duration of the latest successful runs.
     pub usual: Option<TimeDelta>,
     /// How many other jobs are down.
     pub others_down: i64,
     /// How many jobs there are.
     pub jobs: i64,
-    /// For a site: how many reservations stand behind it.
+    /// For a site: how many reservations were last seen from its address.
     pub behind: i64,
-    /// Of a recovery: who was told of the trouble, and so hears of its end.
+    /// For a recovery: who was told of the trouble and is therefore told of its end.
     pub reached: &'a [Reached],
-    /// Of an end that no success brought, or one that was reported late: why the alert is over.
+    /// Why the alert is over, where no success ended it or the success was reported late.
     pub ending: Option<&'a str>,
-    /// Of an end: whether a report that came late shows that the job was well.
+    /// For an end: whether a late report shows that the job was well.
     pub answered: bool,
-    /// The time of the pass.
+    /// The time of the sweeper's pass.
     pub now: Time,
 }
 

@@ -1,5 +1,5 @@
-//! A declared set of reservations: what is missing is made, what is other is changed, and, where it is wished for, what is not declared is removed.
-//! All of it in one transaction, or nothing.
+//! Applies a declared set of reservations: makes those that are missing, changes those that differ
+//! and, on request, removes those that are not declared. All of it happens in one transaction.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -16,13 +16,13 @@ use crate::schema::reservations;
 use crate::terms::write_terms;
 use crate::{ActingStore, Store, StoreError, slugs};
 
-/// Apps that one query asks for at most.
+/// The most apps that one query asks for.
 const CHUNK: usize = 500;
 
 /// A reservation by its number and names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IdentifiedReservation {
-    /// Its number; none while it is not made.
+    /// Its number; none before it is made.
     pub id: Option<i64>,
     /// Its app.
     pub app: String,
@@ -30,16 +30,16 @@ pub struct IdentifiedReservation {
     pub component: String,
 }
 
-/// A reservation that was declared other than it was.
+/// A reservation whose declaration differs from what is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChangedDeclaration {
-    /// Which.
+    /// The reservation.
     pub reservation: IdentifiedReservation,
-    /// What is other, one line for each field: `grace: 1m -> 5m`.
+    /// The differences, one line for each field: `grace: 1m -> 5m`.
     pub difference: Vec<String>,
 }
 
-/// What a declared set changed, or would change. Each list in the order of the names.
+/// What a declared set changed, or would change. Each list is sorted by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Applied {
     /// What was made.
@@ -48,11 +48,11 @@ pub struct Applied {
     pub changed: Vec<ChangedDeclaration>,
     /// What was checked out.
     pub removed: Vec<IdentifiedReservation>,
-    /// How many were just so.
+    /// How many already were as declared.
     pub unchanged: usize,
 }
 
-/// What is to be done, and on which rows.
+/// What has to be done, and to which rows.
 #[derive(Default)]
 struct Plan {
     create: Vec<Spec>,
@@ -62,7 +62,8 @@ struct Plan {
 }
 
 impl Store {
-    /// Which alerters each reservation of these apps names, by app and component; those that name none are left out.
+    /// The alerters that each reservation of these apps names, by app and component. Reservations
+    /// that name none are left out.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -82,11 +83,14 @@ impl Store {
 }
 
 impl ActingStore {
-    /// Makes `declared` true; each pair of names stands in it once. With `prune`, every other reservation for which it says yes is checked out.
-    /// `dry_run` only says what would be done.
+    /// Makes the stored reservations match `declared`, in which each pair of names may occur once.
+    /// With `prune`, every other reservation for whose app it returns true is checked out.
+    /// `dry_run` only reports what would be done.
     ///
     /// # Errors
-    /// A `StoreError` when the database cannot be reached, or refuses the statement.
+    /// [`StoreError::Unavailable`] when others change the same reservations meanwhile,
+    /// [`StoreError::Invalid`] when a declared slug is taken, and otherwise a `StoreError` when the
+    /// database cannot be reached, or refuses the statement.
     pub fn apply(
         &self,
         declared: &[Spec],
@@ -95,11 +99,12 @@ impl ActingStore {
         now: Time,
     ) -> Result<Applied, StoreError> {
         if dry_run {
-            // Without the lock that SQLite's writers share: who only asks holds up no check-in.
+            // Without SQLite's write lock, so that a dry run does not hold up check-ins.
             return Ok(Plan::draw(&mut *self.get()?, declared, prune)?.told());
         }
         self.write(|connection| {
-            // First, as whoever makes a reservation does: nothing else is held while it waits for others.
+            // The ping keys first, as in every making of a reservation: no other lock is held while
+            // this waits.
             let apps: BTreeSet<&str> = declared.iter().map(|spec| spec.app.as_str()).collect();
             for app in apps {
                 ping_key(connection, app)?;
@@ -107,7 +112,7 @@ impl ActingStore {
             let mut touched = Plan::draw(connection, declared, prune)?.touched();
             touched.sort_unstable();
             lock_states(connection, &touched)?;
-            // Again under the locks: others may just have changed something.
+            // Again under the locks, since others may have changed something before.
             let plan = Plan::draw(connection, declared, prune)?;
             if plan.touched().iter().any(|id| touched.binary_search(id).is_err()) {
                 return Err(in_between());
@@ -123,7 +128,8 @@ impl ActingStore {
         now: Time,
     ) -> Result<Applied, StoreError> {
         let mut applied = plan.told();
-        // Before a slug is given to somebody, nobody has it any more.
+        // A slug must be free before another reservation gets it, so those that give one up come
+        // first.
         let wanted = plan.wanted();
         let (first, last): (Vec<_>, Vec<_>) = plan.remove.iter().partition(|row| {
             let mut slugs = std::iter::once(&row.slug).chain(&row.old_slug);
@@ -138,7 +144,7 @@ impl ActingStore {
             write_terms(connection, *id, before, after, now)?;
             self.note_terms(connection, Some(before), after, now)?;
         }
-        // Those that choose their slugs come before those that take what is left.
+        // Reservations with chosen slugs come before those that get a slug made from what is left.
         let mut create_next: Vec<_> = plan.create.iter().zip(&mut applied.created).collect();
         create_next.sort_by_key(|(spec, _)| spec.slug.is_empty());
         for (spec, named) in create_next {
@@ -188,13 +194,13 @@ impl Plan {
         Ok(plan)
     }
 
-    /// The slugs that it gives, by app.
+    /// The slugs that the plan assigns, by app.
     fn wanted(&self) -> HashSet<(&str, &str)> {
         let changed = self.change.iter().map(|(_, _, after)| after);
         self.create.iter().chain(changed).map(|spec| (spec.app.as_str(), spec.slug.as_str())).collect()
     }
 
-    /// The addresses, by app, that are nobody's once it is carried out.
+    /// The slugs, by app, that are free once the plan is carried out.
     fn given_up(&self) -> HashSet<(&str, &str)> {
         let of_removed = self.remove.iter().flat_map(|row| {
             let slugs = std::iter::once(&row.slug).chain(&row.old_slug);
@@ -204,8 +210,8 @@ impl Plan {
         of_removed.chain(others.map(|(_, before, _)| (before.app.as_str(), before.slug.as_str()))).collect()
     }
 
-    /// Checks that each slug that is chosen anew is the address of one reservation alone when it is carried out, also when
-    /// nothing is written.
+    /// Checks that each newly chosen slug will belong to one reservation only. A dry run checks
+    /// this, too.
     fn check_slugs(&self, connection: &mut AnyConnection) -> Result<(), StoreError> {
         let given_up = self.given_up();
         let others = self.change.iter().filter(|(_, before, after)| before.slug != after.slug);
@@ -222,7 +228,7 @@ impl Plan {
         Ok(())
     }
 
-    /// The reservations whose rows it writes.
+    /// The reservations whose rows the plan writes.
     fn touched(&self) -> Vec<i64> {
         let changed = self.change.iter().map(|(id, _, _)| *id);
         changed.chain(self.remove.iter().map(|row| row.id)).collect()
@@ -252,7 +258,7 @@ impl Plan {
     }
 }
 
-/// The reservations of the declared apps, or all.
+/// The reservations of the declared apps, or all reservations.
 fn rows(
     connection: &mut AnyConnection,
     declared: &[Spec],

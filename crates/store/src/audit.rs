@@ -1,4 +1,4 @@
-//! Who changed what: an entry beside each change, in its transaction.
+//! The audit log: who changed what. Each change adds its entry in its own transaction.
 
 use std::borrow::Cow;
 
@@ -14,9 +14,10 @@ use crate::rows::{ms, time};
 use crate::schema::audit;
 use crate::{ActingStore, Actor, Store, StoreError};
 
-/// The most that is kept of what changed, bytes: a reservation's texts, before and after.
+/// The most bytes that are kept of an entry's detail: enough for a reservation's texts, before and
+/// after.
 const LONGEST_DETAIL: usize = 64 * 1024;
-/// How many entries count as the last.
+/// How many of the latest entries [`has_lately`] looks at.
 const LATELY: i64 = 1000;
 
 /// One entry of the audit log.
@@ -24,17 +25,17 @@ const LATELY: i64 = 1000;
 pub struct AuditEntry {
     /// Its number.
     pub id: i64,
-    /// When.
+    /// When it was added.
     pub at: Time,
-    /// Who: `user ada`, `token deploy`, `anybody`.
+    /// Who made the change: `user ada`, `token deploy`, `anybody`.
     pub who: String,
-    /// From which address.
+    /// The client's address.
     pub source: String,
-    /// What was done: `create reservation`, `log in`, …
+    /// What was done: `make reservation`, `log in`, …
     pub action: String,
-    /// To what: `shop/backup`, `user bob`, …
+    /// What was changed: `shop/backup`, `user bob`, …
     pub subject: String,
-    /// What changed by it, a line each.
+    /// What changed, one line for each change.
     pub detail: String,
 }
 
@@ -90,8 +91,9 @@ impl ActingStore {
         add(connection, &self.actor, action, subject, detail, now)
     }
 
-    /// Adds an entry that will change, or changes the one of this number; returns its number. For what comes in great
-    /// numbers: a flood of it must not fill the log.
+    /// Changes the entry of this number, or adds one where it is none or gone; returns the entry's
+    /// number. Used for events that may come in great numbers, so that a flood of them does not
+    /// fill the log.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -156,7 +158,8 @@ pub(crate) fn add(
     Ok(())
 }
 
-/// What is kept of a detail: no more than fits on a page, and nothing that Postgres does not take.
+/// The part of a detail that is kept: at most [`LONGEST_DETAIL`] bytes, without the zero bytes that
+/// Postgres refuses.
 fn kept(detail: &str) -> Cow<'_, str> {
     let end =
         (0..=detail.len().min(LONGEST_DETAIL)).rev().find(|end| detail.is_char_boundary(*end)).unwrap_or(0);
@@ -164,7 +167,8 @@ fn kept(detail: &str) -> Cow<'_, str> {
     if cut.contains('\0') { Cow::Owned(cut.replace('\0', "\u{fffd}")) } else { Cow::Borrowed(cut) }
 }
 
-/// Whether the last entries have this very one, of the hour before `now`. Looks at few rows, since the log has no other index.
+/// Whether the same entry was added in the hour before `now`, among the latest [`LATELY`] entries.
+/// Looks at few rows, because the log has no index for this.
 pub(crate) fn has_lately(
     connection: &mut AnyConnection,
     actor: &Actor,

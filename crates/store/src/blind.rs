@@ -1,10 +1,13 @@
-//! Blind windows: spans in which check-ins could not be written, read from what nodes say with their heartbeats.
+//! Blind windows: spans in which check-ins could not be written, derived from the nodes'
+//! heartbeats.
 //!
-//! An ingest node says up to when every check-in that came to it has been written, and whether it can write at all
-//! ([`crate::Work`]). What all of them together have written is the time of the duty `ingest`; a span between two such times that is
-//! too long is a blind window, which the heartbeat that ends it records, in its own transaction. One that goes on is seen by whoever
-//! draws conclusions, so that a job is not blamed while ingest was not there. Nor is silence judged beyond that time while the nodes
-//! are well: a check-in may be under way.
+//! An ingest node reports up to when every check-in that came to it has been written, and whether
+//! it can write at all ([`crate::Work`]). The time up to which all nodes together have written is
+//! the time of the duty `ingest`. A span between two such times that is too long is a blind window;
+//! the heartbeat that ends it records it in its own transaction. The sweeper also sees a window
+//! that still goes on, so that no job is blamed for silence while ingest was away. While the nodes
+//! are well, silence is not judged beyond the time of the duty either: a check-in may not have been
+//! written yet.
 
 use chrono::TimeDelta;
 use diesel::prelude::*;
@@ -17,23 +20,25 @@ use crate::rows::{ms, time};
 use crate::schema::{blind_windows, checkins, duties, nodes, refusals};
 use crate::{DatabaseKind, Store, StoreError};
 
-/// The duty of those who take check-ins.
+/// The duty of the nodes that take check-ins.
 pub(crate) const DUTY: Duty = Duty::Ingest;
 /// The roles that have it.
 const ROLES: [&str; 2] = ["ingest", "standalone"];
 /// A span that is longer than this is a blind window.
 const BLIND: TimeDelta = TimeDelta::seconds(5);
-/// A node that has not beaten for this long may be gone, where each heartbeat is stored.
+/// Where each heartbeat is stored, a node that has sent none for this long may be gone.
 const SILENT: TimeDelta = TimeDelta::seconds(3);
 
 /// What is known at a time of the spans in which check-ins could not be written.
 #[derive(Debug, Clone, Default)]
 pub struct Blindness {
-    /// The windows; among them the one that goes on, where no node can take check-ins.
+    /// The windows. Where no node can take check-ins, the last one goes on.
     pub windows: Vec<Window>,
-    /// Whether the one that goes on may yet turn out to be none: then what it excuses has to be looked at again soon.
+    /// Whether the window that goes on may turn out to be none: then the jobs that it excuses must
+    /// be judged again soon.
     pub doubtful: bool,
-    /// The span of which it is not known yet whether all that came in it has been written, where nodes are well.
+    /// Where nodes are well: the span of which it is not known yet whether all its check-ins have
+    /// been written.
     pub unknown: Option<Window>,
 }
 
@@ -60,7 +65,7 @@ impl Blindness {
     }
 }
 
-/// A node that takes check-ins, and has beaten lately.
+/// A node that takes check-ins, and has sent a heartbeat lately.
 #[derive(Debug, Clone)]
 pub(crate) struct Taker {
     pub id: String,
@@ -68,7 +73,7 @@ pub(crate) struct Taker {
     pub beat_at: Time,
     /// Up to when it has written every check-in that came to it.
     pub written_until: Time,
-    /// When it last began a write that succeeded.
+    /// When its latest successful write began.
     pub proved_at: Option<Time>,
     /// Whether it can write.
     pub able: bool,
@@ -85,7 +90,7 @@ struct TakerRow {
     unable: String,
 }
 
-/// The nodes that take check-ins, and have beaten lately.
+/// The nodes that take check-ins, and have sent a heartbeat lately.
 pub(crate) fn takers(connection: &mut AnyConnection, now: Time) -> Result<Vec<Taker>, StoreError> {
     let since = now - SILENT - unstored(connection);
     let rows: Vec<TakerRow> = nodes::table
@@ -105,8 +110,9 @@ pub(crate) fn takers(connection: &mut AnyConnection, now: Time) -> Result<Vec<Ta
     Ok(rows.into_iter().map(taker).collect())
 }
 
-/// Up to when all that came to any of them has been written. Where one cannot write, the others count only as far as they have proved
-/// that they can: who has nothing to write has not noticed yet what keeps it from writing.
+/// Up to when all check-ins that came to any of these nodes have been written. Where one cannot
+/// write, the others count only as far as their successful writes prove: a node with nothing to
+/// write may not have noticed yet that it cannot.
 pub(crate) fn joint<'a>(takers: impl Iterator<Item = &'a Taker> + Clone) -> Option<Time> {
     match takers.clone().all(|taker| taker.able) {
         true => takers.map(|taker| taker.written_until).min(),
@@ -114,7 +120,8 @@ pub(crate) fn joint<'a>(takers: impl Iterator<Item = &'a Taker> + Clone) -> Opti
     }
 }
 
-/// Up to when all that came is known to have been written; none where no node has ever taken check-ins.
+/// Up to when all check-ins are known to have been written; none where no node has ever taken
+/// check-ins.
 pub(crate) fn written_until(connection: &mut AnyConnection, now: Time) -> Result<Option<Time>, StoreError> {
     let stored: Option<i64> = duties::table
         .filter(duties::name.eq(DUTY.as_str()))
@@ -125,7 +132,7 @@ pub(crate) fn written_until(connection: &mut AnyConnection, now: Time) -> Result
     if let AnyConnection::Postgres(_) = connection {
         return Ok(Some(stored));
     }
-    // Over SQLite the duty is stored seldom.
+    // On SQLite the duty is stored seldom, so the nodes' rows may know more.
     let of_nodes: Option<i64> = nodes::table
         .filter(nodes::role.eq_any(ROLES))
         .select(diesel::dsl::max(nodes::written_until_at))
@@ -135,8 +142,10 @@ pub(crate) fn written_until(connection: &mut AnyConnection, now: Time) -> Result
     Ok(of_nodes.into_iter().chain(joint).chain([stored]).max())
 }
 
-/// When the check-in came that was written last: as good as a heartbeat of a process that is gone, where those are stored seldom. One
-/// that lives may write check-ins that have waited, so that it tells nothing of what came before them.
+/// When the check-in that was written last arrived; always none on Postgres. On SQLite, where
+/// heartbeats are stored seldom, it counts as a heartbeat of a process that is gone. For a process
+/// that lives it proves nothing: that may have written check-ins that had waited, before others
+/// that came earlier.
 pub(crate) fn last_written(connection: &mut AnyConnection, now: Time) -> Result<Option<Time>, StoreError> {
     let AnyConnection::Sqlite(_) = connection else { return Ok(None) };
     let latest: Option<(i64, Option<i64>)> = checkins::table
@@ -147,7 +156,7 @@ pub(crate) fn last_written(connection: &mut AnyConnection, now: Time) -> Result<
     Ok(latest.map(|(at, arrived_at)| time(arrived_at.unwrap_or(at))).filter(|at| *at <= now))
 }
 
-/// How much older than a second a stored heartbeat may be.
+/// By how much more than a second the stored heartbeat of a living node may be old.
 pub(crate) fn unstored(connection: &AnyConnection) -> TimeDelta {
     let kind = match connection {
         AnyConnection::Postgres(_) => DatabaseKind::Postgres,
@@ -156,9 +165,10 @@ pub(crate) fn unstored(connection: &AnyConnection) -> TimeDelta {
     kind.unstored_heartbeats()
 }
 
-/// All that came is known to be written up to `until`, and was up to `before` until now: records the blind window between the two, if
-/// it is one. A node that `starts` also ends a shorter one, where none of the `others` was there all the time: while a process starts anew,
-/// what calls it is refused.
+/// Records the blind window between `before` and `until`, if it is one. All check-ins are now known
+/// to be written up to `until`; up to now that was known up to `before`. Where a node `starts` and
+/// none of the `others` was there all the time, a shorter span is a blind window, too: while a
+/// process restarts, its clients are refused.
 pub(crate) fn end(
     connection: &mut AnyConnection,
     before: Time,
@@ -179,7 +189,8 @@ pub(crate) fn end(
     Ok(Some(window))
 }
 
-/// Asks the nodes for a heartbeat, so that what is unknown is known soon. Where each is stored there is no need.
+/// Asks the nodes to store a heartbeat, so that [`Blindness::unknown`] is decided soon. On Postgres
+/// each is stored anyway.
 pub(crate) fn want_heartbeat(connection: &mut AnyConnection, now: Time) -> Result<(), StoreError> {
     if let AnyConnection::Sqlite(_) = connection {
         diesel::update(
@@ -191,7 +202,8 @@ pub(crate) fn want_heartbeat(connection: &mut AnyConnection, now: Time) -> Resul
     Ok(())
 }
 
-/// The windows as far as they have been: one from beyond `now` was recorded by a clock that was ahead.
+/// The recorded windows, up to `now`. What lies beyond `now` was recorded by a clock that was
+/// ahead.
 fn load(connection: &mut AnyConnection, now: Time) -> Result<Vec<Window>, StoreError> {
     let rows: Vec<(i64, i64)> = blind_windows::table
         .filter(blind_windows::from_at.le(ms(now)))
@@ -213,7 +225,8 @@ impl Store {
         Ok(Blindness::at(&mut *self.get()?, now)?.windows)
     }
 
-    /// Forgets windows that ended before `before`, also those of single jobs.
+    /// Forgets windows that ended before `before`, also those of single jobs. Returns how many of
+    /// the former.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.

@@ -15,7 +15,7 @@ use crate::readable::IdAndText;
 use crate::rows::{ms, snoozes_text};
 use crate::schema::states;
 
-/// Writes what the sweeper concluded.
+/// Writes the sweeper's conclusions, each with the number of its reservation.
 pub(crate) fn write_conclusions(
     connection: &mut AnyConnection,
     rows: &[(i64, &Conclusions)],

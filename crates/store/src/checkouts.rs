@@ -1,7 +1,8 @@
-//! Removing a reservation, and taking that back for a day.
+//! Removing a reservation, and undoing that within a day.
 //!
-//! What is removed is its row and its state, so that nothing sees it any more; both are kept as they were in `checkouts`, and its history stays
-//! where it is. Undone, it has its number, its ping address and its history again, and the sweeper looks at it anew.
+//! A checkout removes the reservation's row and its state, and keeps both in the table `checkouts`.
+//! The history stays where it is. When the checkout is undone, the reservation has its number, its
+//! ping address and its history again, and the sweeper judges it anew.
 
 use chrono::TimeDelta;
 use diesel::dsl::sql;
@@ -25,22 +26,22 @@ use crate::{ActingStore, Store, StoreError, lookup_keys, outbox, recent};
 /// How long a checkout can be undone.
 pub const UNDO_WITHIN: TimeDelta = TimeDelta::days(1);
 
-/// Its action in the audit log.
+/// The action of a checkout in the audit log.
 const CHECK_OUT: &str = "check out";
 
-/// What the audit log says beside it.
+/// The detail of a checkout in the audit log.
 fn noted(id: i64) -> String {
     format!("reservation {id}")
 }
 
-/// A reservation that was checked out, and can come back.
+/// A reservation that was checked out. The checkout may still be undone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checkout {
     /// Its number.
     pub reservation_id: i64,
-    /// Of which app.
+    /// Its app.
     pub app: String,
-    /// And component.
+    /// Its component.
     pub component: String,
     /// When it was checked out.
     pub at: Time,
@@ -51,7 +52,7 @@ pub struct Checkout {
 /// What became of an undo.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Undone {
-    /// It is back.
+    /// The reservation is back.
     Done,
     /// There is no such checkout any more.
     Unknown,
@@ -62,7 +63,7 @@ pub enum Undone {
     },
 }
 
-/// What is kept of it.
+/// What is kept of a reservation that was checked out.
 #[derive(Serialize, Deserialize)]
 struct Kept {
     reservation: ReservationRow,
@@ -71,8 +72,8 @@ struct Kept {
     previous_checkin_id: Option<i64>,
 }
 
-/// Reads what is kept. Older versions kept the parts of the schedule each by itself, and later the frequency
-/// beside it.
+/// Reads what is kept. Older versions kept the parts of the schedule in fields of their own, and
+/// later versions the frequency beside the schedule.
 fn read_kept(text: &str) -> serde_json::Result<Kept> {
     let mut kept: Value = serde_json::from_str(text)?;
     if let Some(reservation) = kept.get_mut("reservation").and_then(Value::as_object_mut)
@@ -95,7 +96,7 @@ fn read_kept(text: &str) -> serde_json::Result<Kept> {
 }
 
 impl Store {
-    /// What can be undone, latest first; of the whole installation.
+    /// The checkouts of the whole installation that can be undone, latest first.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -153,14 +154,16 @@ impl Store {
             .optional()?)
     }
 
-    /// The latest checkout of the reservation of this number that is remembered at all: after a day by the audit log, for as
-    /// long as that is kept. Where nobody can tell which part of the names is the app, all of it is, and the component is empty.
+    /// The latest checkout of the reservation of this number in the audit log, which remembers it
+    /// longer than a day. Where it is not clear which part of the subject is the app, all of it
+    /// counts as the app, and the component is empty.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn past_checkout(&self, id: i64) -> Result<Option<Checkout>, StoreError> {
         let connection = &mut *self.get()?;
-        // As the index says it: not bound, or a plan does not know that it fits.
+        // Written as in the index and not bound: otherwise the planner does not see that the index
+        // fits.
         let row: Option<(String, i64, String)> = audit::table
             .filter(sql::<Bool>(&format!("action = '{CHECK_OUT}'")))
             .filter(audit::detail.eq(noted(id)))
@@ -169,7 +172,8 @@ impl Store {
             .first(connection)
             .optional()?;
         let Some((subject, at, who)) = row else { return Ok(None) };
-        // Names may have slashes of their own. An app's ping key stays.
+        // Names may contain slashes. The app is the part that has a ping key: that outlives its
+        // reservations.
         let mut splits: Vec<(&str, &str)> =
             subject.match_indices('/').map(|(at, _)| (&subject[..at], &subject[at + 1..])).collect();
         if splits.len() > 1 {
@@ -187,7 +191,8 @@ impl Store {
         Ok(Some(Checkout { reservation_id: id, app, component, at: time(at), who }))
     }
 
-    /// Forgets what was checked out before `before`; its history goes with the next prunings. Returns how many.
+    /// Forgets checkouts before `before`, which cannot be undone any more. The next prunings remove
+    /// their history. Returns how many were forgotten.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -202,7 +207,8 @@ impl Store {
 }
 
 impl ActingStore {
-    /// Removes the reservation. An alert that is open on it closes, and whoever was told of it hears so. False when there is none.
+    /// Removes the reservation. An open alert of it closes, and everyone who was told of that alert
+    /// is told so. Returns false when there is no such reservation.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -213,7 +219,7 @@ impl ActingStore {
         })
     }
 
-    /// The same by its number.
+    /// Like [`ActingStore::check_out`], for the reservation of this number.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -230,14 +236,15 @@ impl ActingStore {
         row: &ReservationRow,
         now: Time,
     ) -> Result<bool, StoreError> {
-        // The state's lock first, as everybody takes it, so that no sweep holds the row half-way.
+        // The lock on the state comes first, as everywhere, so that no sweep holds the row
+        // meanwhile.
         lock_states(connection, &[row.id])?;
         let kept: Option<(StateRow, Option<i64>, Option<i64>)> = states::table
             .filter(states::reservation_id.eq(row.id))
             .select((StateRow::as_select(), states::latest_checkin_id, states::previous_checkin_id))
             .first(connection)
             .optional()?;
-        // Gone in between.
+        // Another has removed it meanwhile.
         let Some((state, latest_checkin_id, previous_checkin_id)) = kept else { return Ok(false) };
         let open: Vec<AlertRow> = alerts::table
             .filter(alerts::reservation_id.eq(row.id))
@@ -280,7 +287,8 @@ impl ActingStore {
         Ok(true)
     }
 
-    /// Takes a checkout back. What it had reported stands, and counts; runs that were going are forgotten.
+    /// Undoes a checkout. The check-ins of the reservation count as before; runs that were under
+    /// way are forgotten.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -292,7 +300,7 @@ impl ActingStore {
                 .first(connection)
                 .optional()?;
             let Some(kept) = kept else { return Ok(Undone::Unknown) };
-            // Whoever deletes it undoes it.
+            // Of several who try at once, the one who deletes the row undoes the checkout.
             let taken = diesel::delete(checkouts::table.filter(checkouts::reservation_id.eq(id)))
                 .execute(connection)?;
             if taken == 0 {
@@ -309,7 +317,7 @@ impl ActingStore {
             let key = reservation.key.parse().map_err(|_| corrupt("key".to_owned()))?;
             let created_at = time(reservation.created_at).min(now);
             if insert_with_slug(connection, Some(id), key, &spec, created_at)?.is_none() {
-                // Its place in `checkouts` comes back with the rollback.
+                // The rollback brings the row in `checkouts` back.
                 return Err(StoreError::Taken(name));
             }
             slugs::bring_back(connection, &reservation)?;
@@ -323,11 +331,11 @@ impl ActingStore {
             };
             let lookup_keys = lookup_keys::of(&spec.app, &spec.component, key);
             lookup_keys::open(connection, id, lookup_keys, ms(now), false)?;
-            // Its alert was closed with the checkout; the sweeper draws its conclusion anew.
+            // The checkout closed its alert; the sweeper judges it anew.
             if state.status == "down" {
                 "up".clone_into(&mut state.status);
             }
-            // The clock may have returned from the future since.
+            // The clock may have been ahead then and have been set back since.
             bring_back(&mut state, ms(now));
             state.wake_at = ms(now);
             diesel::update(states::table.filter(states::reservation_id.eq(id)))
@@ -347,7 +355,8 @@ impl ActingStore {
     }
 }
 
-/// Puts into the outbox, for everyone who was told of the alert, that it is over because the job was checked out.
+/// Puts a message into the outbox for everyone who was told of the alert: it is over because the
+/// job was checked out.
 fn tell_of_checkout(connection: &mut AnyConnection, alert_id: i64, now: Time) -> Result<(), StoreError> {
     let told: Vec<(i64, String, String, String)> = deliveries::table
         .filter(deliveries::alert_id.eq(alert_id))

@@ -1,4 +1,5 @@
-//! What Innkeeper checks about itself and its peers: the mail loop, other installations.
+//! The results of checks that Innkeeper makes of itself and its peers: the mail loop, other
+//! installations.
 
 use diesel::prelude::*;
 use diesel::sql_query;
@@ -10,24 +11,25 @@ use crate::rows::{ms, time};
 use crate::schema::checks;
 use crate::{NewDelivery, Store, StoreError, outbox};
 
-/// How a check stands.
+/// The result of a check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SelfCheck {
     /// `mail`, or `peer` and a name.
     pub name: String,
     /// `ok`, or what is wrong in a word or two.
     pub state: String,
-    /// What is wrong, for people; empty where nothing is.
+    /// What is wrong, as text for people; empty where nothing is.
     pub problem: String,
-    /// Since when it stands so.
+    /// Since when the state is this one.
     pub since_at: Time,
     /// When it was checked last.
     pub checked_at: Time,
 }
 
 impl Store {
-    /// Records how the check `name` stands. When that is new, puts what `tell` makes of the state before into the outbox, in the same
-    /// transaction. Returns whether it is new.
+    /// Records the result of the check `name`. When its state is new, `tell` gets the state before
+    /// and returns messages, which go into the outbox in the same transaction. Returns whether the
+    /// state is new.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.

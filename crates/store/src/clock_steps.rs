@@ -1,4 +1,4 @@
-//! Clocks that jumped, for people to see: what was seen, and what came of it.
+//! Steps of clocks, kept for people to see: what was seen, and what came of it.
 
 use chrono::TimeDelta;
 use diesel::prelude::*;
@@ -13,21 +13,21 @@ use crate::rows::{ms, time, word};
 use crate::schema::clock_steps;
 use crate::{Store, StoreError};
 
-/// Two nodes that see the same step do so within this.
+/// Two nodes that see the same step see it within this span.
 const SAME: TimeDelta = TimeDelta::seconds(60);
 /// The advisory lock under which steps are noted: any number that no other program uses here.
 const LOCK: i64 = 0x1221_6b65_636c_6f63;
 
-/// What came of a step of which the same step, seen by another node, is no news.
+/// Outcomes after which another node's report of the same step is no news.
 const CLOSED: [StepOutcome; 2] = [StepOutcome::Followed, StepOutcome::Ignored];
 
-/// Whose clock.
+/// Whose clock it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, EnumString, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "lowercase")]
 pub enum Ticker {
     /// The database's, which all nodes follow.
     Database,
-    /// That of a node's own machine; over SQLite it is what the nodes follow.
+    /// That of a node's own machine. On SQLite the nodes follow this one.
     Machine,
 }
 
@@ -42,7 +42,7 @@ impl Ticker {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, EnumString, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "lowercase")]
 pub enum StepOutcome {
-    /// It is waited for whether it lasts.
+    /// The nodes wait to see whether it lasts.
     Waiting,
     /// The nodes are following it.
     Following,
@@ -50,7 +50,8 @@ pub enum StepOutcome {
     Followed,
     /// The clock came back before it was followed.
     Returned,
-    /// A start before what was recorded: nothing is judged until the clock has passed that.
+    /// A node started at a time before the latest recorded one: nothing is judged until the clock
+    /// has passed that.
     Held,
     /// The clock has passed what was recorded.
     Released,
@@ -64,7 +65,7 @@ impl StepOutcome {
         self.into()
     }
 
-    /// Whether nothing more comes of the step.
+    /// Whether this outcome is the last one.
     fn is_final(self) -> bool {
         match self {
             Self::Waiting | Self::Following | Self::Held => false,
@@ -78,22 +79,23 @@ impl StepOutcome {
 pub struct ClockStep {
     /// Its number.
     pub id: i64,
-    /// When it was seen, by the time before the step.
+    /// When it was seen, by the clock as it was before the step.
     pub at: Time,
-    /// Whose clock.
+    /// Whose clock it was.
     pub clock: Ticker,
     /// The machine whose node saw it.
     pub host: String,
-    /// By how much: ahead, or back where it is negative.
+    /// The size of the step; negative where the clock went back.
     pub by: TimeDelta,
     /// What came of it.
     pub outcome: StepOutcome,
-    /// When that came about.
+    /// When the step came to its final outcome.
     pub ended_at: Option<Time>,
 }
 
 impl Store {
-    /// Keeps a step that a node on `host` has seen at `now`. Returns whether it is the first to say so, and has to tell people.
+    /// Records a step that a node on `host` has seen at `now`. Returns true when no other node has
+    /// reported it before; then the caller has to tell people.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -121,7 +123,7 @@ impl Store {
             if clock == Ticker::Machine {
                 same = same.filter(clock_steps::host.eq(host));
             }
-            // One that came back and goes again is another one.
+            // After a step that returned, the same step again is a new one.
             let same: Option<i64> = same
                 .filter(
                     clock_steps::ended_at
@@ -148,7 +150,8 @@ impl Store {
         })
     }
 
-    /// Says what came of the steps of this clock that are not over yet. Returns whether there was one.
+    /// Records the outcome of the steps of this clock that are not over yet; for a machine's clock,
+    /// of the steps on `host`. Returns whether there was one.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.

@@ -36,10 +36,10 @@ impl DatabaseKind {
     }
 }
 
-/// A connection, and the right to it where it leads to a file.
+/// A connection, with its lease where it leads to a file.
 pub(crate) struct Connected {
     pub connection: AnyConnection,
-    /// Given back after the connection is closed: fields are dropped in their order.
+    /// The lease ends after the connection is closed: fields are dropped in their order.
     pub lease: Option<Lease>,
 }
 
@@ -75,8 +75,9 @@ struct OneNumber {
     number: i64,
 }
 
-/// See [`Store::write`]. `file` is what `connection` leads to, where that is a file: what was committed into one that has been
-/// deleted or replaced is an error, and nobody is told that it was kept.
+/// See [`crate::Store::write`]. `file` is the file that `connection` leads to, if it leads to one.
+/// A commit into a file that has been deleted or replaced is an error, so that nobody is told that
+/// their data was kept.
 pub(crate) fn write_on<T>(
     file: Option<&Arc<DatabaseFile>>,
     connection: &mut AnyConnection,
@@ -111,11 +112,12 @@ fn commit_into<T>(
 ) -> Result<T, StoreError> {
     let begun = connection.batch_execute("BEGIN IMMEDIATE").map_err(StoreError::from);
     let value = begun.and_then(|()| work(connection)).or_else(|error| match error {
-        // A file that was cut off cannot be read either.
+        // A truncated file looks damaged; then the check explains what happened to it.
         StoreError::Damaged(_) => file.check().and(Err(error)),
         error => Err(error),
     })?;
-    // Before, so that as little as possible is written twice when the file comes back; after, because only that is certain.
+    // Before the commit, so that as little as possible is written twice when the file comes back;
+    // after it, because only that check is certain.
     file.check()?;
     connection.batch_execute("COMMIT")?;
     file.check()?;

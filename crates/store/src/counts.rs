@@ -1,6 +1,6 @@
-//! How many jobs are down, for the messages that say so. While many are, they are counted once a second; in
-//! between the sweep adds what it opens and takes off what it closes: a storm does not count itself with each
-//! of its batches.
+//! How many jobs are down, for messages that say so. While many are down, they are counted once a
+//! second. In between, the sweep adds the alerts that it opens and subtracts those that it closes,
+//! so that a flood of alerts does not cost a full count for each batch.
 
 use std::time::{Duration, Instant};
 
@@ -10,9 +10,9 @@ use crate::StoreError;
 use crate::connection::AnyConnection;
 use crate::said::{Counted, Down};
 
-/// Fewer than this are counted each time.
+/// Below this number, jobs that are down are counted each time.
 const MANY: i64 = 200;
-/// How long a count of many is carried on.
+/// How long a count of many jobs is carried on before they are counted anew.
 const CARRIED: Duration = Duration::from_secs(1);
 
 /// How many jobs there are, and how many of them are down.
@@ -25,7 +25,7 @@ pub(crate) struct Count {
 }
 
 impl Count {
-    /// How many are down beside one, which is down itself or not.
+    /// How many other jobs are down, seen from one that is down itself or not.
     pub fn beside(&self, is_down: bool) -> i64 {
         (self.down - i64::from(is_down)).max(0)
     }
@@ -36,8 +36,8 @@ impl Count {
 pub(crate) struct LastCount(Mutex<Option<Count>>);
 
 impl LastCount {
-    /// As it is in this transaction, which has opened and closed so many alerts; kept for the passes that
-    /// follow.
+    /// The count in this transaction, which has opened and closed this many alerts. It is kept for
+    /// the next passes.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -58,7 +58,8 @@ impl LastCount {
         Ok(*self.lock().insert(count))
     }
 
-    /// Has the next pass count anew: what this one kept may not have been written.
+    /// Makes the next pass count anew, because the transaction of this one may not have been
+    /// committed.
     pub fn forget(&self) {
         *self.lock() = None;
     }

@@ -1,10 +1,11 @@
-//! The address of a database. It is taken apart here, and nowhere else.
+//! The address of a database. Only this module parses it.
 
 use std::fmt;
 
 use percent_encoding::percent_decode_str;
 
-/// The address of a database. No `Debug` and no error shows it whole: it may hold a password.
+/// The address of a database. It may hold a password, so neither `Debug` nor an error shows the
+/// whole of it.
 #[derive(Clone, PartialEq, Eq)]
 pub enum DatabaseUrl {
     /// `sqlite://PATH`.
@@ -19,9 +20,9 @@ pub enum DatabaseUrl {
 /// The address of a Postgres server, or of several of which one takes writes.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PostgresUrl {
-    /// With scheme, user and hosts, up to the question mark.
+    /// Scheme, user, hosts and database: all before the question mark.
     place: String,
-    /// After the question mark, each as it is written.
+    /// The parameters after the question mark, each as it is written.
     parameters: Vec<String>,
 }
 
@@ -29,7 +30,8 @@ impl DatabaseUrl {
     /// Reads an address.
     ///
     /// # Errors
-    /// What is wrong with it, without the address. What is allowed is left to the caller.
+    /// A text that says what is wrong with the address, without the address itself. The caller adds
+    /// what is allowed.
     pub fn parse(url: &str) -> Result<Self, String> {
         if url.chars().any(char::is_control) {
             return Err("has a control character; write one line".to_owned());
@@ -75,8 +77,9 @@ impl fmt::Debug for DatabaseUrl {
 impl PostgresUrl {
     fn parse(url: &str) -> Result<Self, String> {
         let (_, rest) = url.split_once("://").unwrap_or_default();
-        // Then the password has a separator in it, and the server's library would take a part of the password for a host or
-        // port, and show it in its error.
+        // More than one @, or one behind the authority, means an unescaped separator in the
+        // password. libpq would take a part of the password for a host or port, and show it in its
+        // error.
         let authority = rest.split(['/', '?']).next().unwrap_or_default();
         if rest.matches('@').count() != usize::from(authority.matches('@').count() == 1) {
             return Err(
@@ -89,7 +92,7 @@ impl PostgresUrl {
         Ok(Self { place: place.to_owned(), parameters })
     }
 
-    /// The parameters with their values, decoded, in their order.
+    /// The parameters and their values, decoded, in the order of the address.
     pub fn parameters(&self) -> impl Iterator<Item = (String, String)> {
         self.parameters.iter().map(|one| {
             let (name, value) = one.split_once('=').unwrap_or((one, ""));
@@ -97,22 +100,23 @@ impl PostgresUrl {
         })
     }
 
-    /// The value of a parameter; the last where it stands several times.
+    /// The value of a parameter; the last one where it is given several times.
     pub fn parameter(&self, wanted: &str) -> Option<String> {
         self.parameters().filter(|(name, _)| name == wanted).map(|(_, value)| value).last()
     }
 
-    /// Without the parameters of this name.
+    /// Removes the parameters of this name.
     pub fn without(&mut self, name: &str) {
         self.parameters.retain(|one| decoded(one.split_once('=').map_or(one, |(name, _)| name)) != name);
     }
 
-    /// With one more parameter; `value` stands in the address as it is.
+    /// Adds a parameter. `value` must be percent-encoded already.
     pub fn add(&mut self, name: &str, value: &str) {
         self.parameters.push(format!("{name}={value}"));
     }
 
-    /// The hosts before the path, decoded, without their ports. An empty one is libpq's own choice.
+    /// The hosts before the path, decoded, without their ports. An empty one stands for libpq's
+    /// default.
     pub fn hosts(&self) -> Vec<String> {
         let (_, rest) = self.place.split_once("://").unwrap_or_default();
         let authority = rest.split('/').next().unwrap_or_default();
@@ -120,7 +124,7 @@ impl PostgresUrl {
         hosts.split(',').map(host_of).collect()
     }
 
-    /// The address without its password, wherever one can stand: before the `@`, and in the parameters.
+    /// The address without its passwords, which can stand before the `@` and in the parameters.
     fn masked(&self) -> String {
         let (scheme, rest) = self.place.split_once("://").unwrap_or_default();
         let place = match rest.rsplit_once('@') {
@@ -163,7 +167,7 @@ fn host_of(entry: &str) -> String {
     decoded(host)
 }
 
-/// Without percent signs. A plus sign is itself to libpq.
+/// Decodes percent-encoding. To libpq a plus sign is a plus sign.
 fn decoded(text: &str) -> String {
     percent_decode_str(text).decode_utf8_lossy().into_owned()
 }

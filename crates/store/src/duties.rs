@@ -1,4 +1,5 @@
-//! Snoozes of duties: until when nobody is told that no node does the work of one. And the reservations that older versions made of them.
+//! Snoozes of duties: while a duty is snoozed, nobody is told that no node does it. Also removes
+//! the reservations that older versions made for duties.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +16,8 @@ use crate::rows::{NamedRow, ms, time};
 use crate::schema::{alerts, deliveries, duties, reservations, runs, states};
 use crate::{ActingStore, Store, StoreError, lookup_keys};
 
-/// The audit log goes back further than this: it says of each younger reservation whether somebody made it.
+/// The audit log goes back further than this. So it shows for each younger reservation whether
+/// somebody made it.
 const SURELY_LOGGED: TimeDelta = TimeDelta::days(300);
 
 impl Store {
@@ -31,9 +33,11 @@ impl Store {
         Ok(rows.into_iter().filter_map(|(name, until)| Some((name, time(until?)))).collect())
     }
 
-    /// Removes the reservations `innkeeper/ingest` and so on that nodes of an older version make of their duties, and make anew each minute as
-    /// long as they run: nobody checks in to them after an upgrade. What somebody made under these names stays. A snooze of one becomes one of
-    /// the duty. Returns their names. The history goes with the next pruning.
+    /// Removes the reservations `innkeeper/ingest`, `innkeeper/sweeper` and `innkeeper/web` that
+    /// nodes of an older version make for their duties, since nothing checks in to them after an
+    /// upgrade. Such nodes make them anew each minute as long as they run. A reservation that
+    /// somebody made under such a name stays. A snooze of one becomes a snooze of the duty. The
+    /// next pruning removes the history. Returns the names of those removed.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -95,7 +99,8 @@ impl Store {
 }
 
 impl ActingStore {
-    /// Lets nobody be told until `until` that the duty is missing; `now` ends a snooze. False when there is no such duty.
+    /// Snoozes the duty: nobody is told before `until` that no node does it. An `until` that is not
+    /// after `now` ends a snooze. Returns false when there is no such duty.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.

@@ -13,26 +13,26 @@ pub enum StoreError {
     /// The database does not answer, or cannot write just now. Trying again later is right.
     #[error("the database is not available: {0}")]
     Unavailable(String),
-    /// Another process has locked the SQLite file, or no connection came free in time and nothing is known to be wrong. It passes by
-    /// itself.
+    /// Another process has locked the SQLite file, or no connection of the pool came free in time.
+    /// It passes by itself.
     #[error("the database is not available: {0}")]
     Busy(String),
-    /// Somebody else holds a lock for longer than this waits for it. Trying again later is right.
+    /// Another session holds a lock for longer than this one waits. Trying again later is right.
     #[error("the database is not available: {0}")]
     Locked(String),
     /// The SQLite file is not there any more, or is not the one that was opened. What was written last may be lost.
     #[error("{0} while Innkeeper worked with it")]
     FileLost(String),
-    /// An SQLite file, or a backup of one, cannot be used as it is. It will not come right by itself.
+    /// An SQLite file, or a backup of one, cannot be used as it is. Trying again does not help.
     #[error("{0}")]
     File(String),
-    /// A page of the SQLite file does not say what it should. Other pages may.
+    /// A page of the SQLite file is damaged. Other pages may be readable.
     #[error("the database file is damaged: {0}")]
     Damaged(#[source] DieselError),
     /// The database refused a statement.
     #[error("the database refused: {0}")]
     Refused(#[source] DieselError),
-    /// A row does not say what the schema promises.
+    /// A row does not hold what the schema promises.
     #[error("corrupt row: {table} {id}: {problem}")]
     Corrupt {
         /// Its table.
@@ -42,27 +42,27 @@ pub enum StoreError {
         /// What is wrong with it.
         problem: String,
     },
-    /// A reservation that is asked for is there and cannot be read.
+    /// A requested reservation exists, but its row cannot be read.
     #[error("{0}")]
     Unreadable(Unreadable),
-    /// What somebody asks for cannot be, as things stand in the database.
+    /// A request does not fit what is in the database: its slug is taken, for example.
     #[error("{0}")]
     Invalid(Invalid),
-    /// A pass of the sweep ended by something else than the database.
+    /// A pass of the sweep ended for a reason other than the database.
     #[error("the sweep: {0}")]
     Sweep(String),
-    /// The names that a reservation should come back under belong to another by now.
+    /// A checkout cannot be undone because another reservation has these names by now.
     #[error("{0} is taken")]
     Taken(String),
     /// The migrations could not be applied.
     #[error("the migrations failed: {0}")]
     Migration(String),
-    /// A newer version of Innkeeper has changed the database; the migration is one that this version does not have.
+    /// A newer version of Innkeeper has applied a migration that this version does not have.
     #[error(
         "the database was made by a newer version of Innkeeper (its migration {0} is unknown here); install that version, or restore a backup from before the upgrade"
     )]
     Newer(String),
-    /// A pooler that the store was not told of stands before the database.
+    /// A pooler stands between the store and Postgres, and the configuration does not say so.
     #[error(
         "a connection pooler in transaction mode stands between Innkeeper and Postgres; set database.pooler = \"transaction\""
     )]
@@ -78,12 +78,14 @@ impl StoreError {
         matches!(self, Self::Unavailable(_) | Self::Busy(_) | Self::Locked(_) | Self::FileLost(_))
     }
 
-    /// Whether what stands in the way of an SQLite file passes by itself: another process has locked it, or the disk is slow.
+    /// Whether this is a [`StoreError::Busy`], which passes by itself: another process has locked
+    /// the SQLite file, or the disk is slow.
     pub fn is_busy(&self) -> bool {
         matches!(self, Self::Busy(_))
     }
 
-    /// A database that cannot be used now, as a text says that stands for SQLite's code: of an error of connecting, nothing else is left.
+    /// The error for a database that cannot be used now. SQLite's locks are told by the text,
+    /// because an error of connecting has no code.
     pub(crate) fn away(text: String) -> Self {
         match SQLITE_LOCKS.iter().any(|words| text.contains(words)) {
             true => Self::Busy(text),
@@ -91,12 +93,13 @@ impl StoreError {
         }
     }
 
-    /// Whether a lock of somebody else is what was waited for.
+    /// Whether the wait for a lock of another session was too long.
     pub fn is_locked(&self) -> bool {
         matches!(self, Self::Locked(_))
     }
 
-    /// Whether the SQLite file was lost while this process worked with it; who looks at the file tells of that.
+    /// Whether the SQLite file was lost while this process worked with it. The thread that watches
+    /// the file reports that.
     pub fn is_file_lost(&self) -> bool {
         matches!(self, Self::FileLost(_))
     }
@@ -124,7 +127,7 @@ impl From<DieselError> for StoreError {
 impl From<r2d2::Error> for StoreError {
     fn from(error: r2d2::Error) -> Self {
         let text = error.to_string();
-        // Where connecting failed, the pool adds why.
+        // Where connecting failed, the pool appends the reason to this text.
         match text.as_str() == POOL_TIMED_OUT {
             true => Self::Busy(text),
             false => Self::away(text),
@@ -138,7 +141,7 @@ impl From<diesel::ConnectionError> for StoreError {
     }
 }
 
-/// What r2d2's only error says where it knows no cause.
+/// The text of r2d2's only error where it knows no cause.
 const POOL_TIMED_OUT: &str = "timed out waiting for connection";
 
 /// SQLite's messages about locks of other processes.
@@ -148,7 +151,7 @@ const SQLITE_LOCKS: [&str; 3] = [
     "database schema is locked", // SQLITE_LOCKED_SHAREDCACHE
 ];
 
-/// What is wrong when nothing is wrong with the statement.
+/// A cause of an error that is not the statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Trouble {
     Passing,
@@ -172,9 +175,10 @@ fn trouble(error: &DieselError) -> Option<Trouble> {
     }
 }
 
-/// diesel has a kind for few of the codes and hands out none of them, so the others are known by their messages, here and nowhere else:
-/// beside each is the code (SQLSTATE, or SQLite's result code) that it stands for. SQLite's messages are fixed, one for each code.
-/// Postgres' are English, whatever the server speaks: each session asks for that (`language.rs`).
+/// Recognizes an error by its message. diesel has an error kind for few of the codes and does not
+/// hand out the code, so only the message is left. Beside each message stands the code (SQLSTATE,
+/// or SQLite's result code). SQLite's messages are fixed, one for each code. Postgres' messages are
+/// English, because each session asks for that (`language.rs`).
 fn trouble_in(message: &str) -> Option<Trouble> {
     const LOCKS: [&str; 2] = [
         "canceling statement due to lock timeout", // 55P03
@@ -209,11 +213,11 @@ fn trouble_in(message: &str) -> Option<Trouble> {
         // Class 54 and 55: the server keeps itself from harm.
         "database is not accepting commands",
         "cannot assign TransactionIds during recovery",
-        // Class 57: somebody ended it, the server stops or starts.
+        // Class 57: an operator ended the statement or session, or the server stops or starts.
         "canceling statement",
         "terminating connection",
         "the database system is",
-        // Class 58: the disk, as the server sees it.
+        // Class 58: errors of the server's disk.
         "could not open file",
         "could not read",
         "could not access",

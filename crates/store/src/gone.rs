@@ -1,13 +1,14 @@
-//! Which of the nodes that stopped without a goodbye the operator hears of: one that is started again and again is told of seldom.
+//! Decides of which nodes that stopped without a goodbye the operator is told. A node that crashes
+//! and restarts again and again is reported seldom.
 
 use chrono::TimeDelta;
 use innkeeper_core::Time;
 
 use crate::{KnownNode, Node, NodeState};
 
-/// Once in so long for each place where another process took over: a crash loop, each turn of which is the same news.
+/// How often a place is reported where another process took over: it may be a crash loop.
 const RESTARTED: TimeDelta = TimeDelta::hours(1);
-/// The same where none did.
+/// How often a place is reported where no other process took over.
 const LEFT: TimeDelta = TimeDelta::minutes(10);
 /// How far the times of two processes on one machine may be apart.
 const CLOCKS: TimeDelta = TimeDelta::seconds(1);
@@ -17,15 +18,17 @@ const CLOCKS: TimeDelta = TimeDelta::seconds(1);
 pub struct GoneNodes {
     /// The latest of them.
     pub last: KnownNode,
-    /// How many there were within the last hour; 1 where this is the first.
+    /// How many stopped there within the last hour, with this one; at least 1.
     pub times: usize,
-    /// How often it is told at most: once an hour, or once in ten minutes where no other took over.
+    /// How often this place is reported at most: once an hour, or once in ten minutes where no
+    /// other process took over.
     pub once_in: TimeDelta,
-    /// Whether it was not told yet in the `once_in` that this is.
+    /// Whether this place was not reported yet in the current span of `once_in`.
     pub is_news: bool,
 }
 
-/// Groups `found`, which were found now, by where they ran. `nodes` are all that were known before, with when each was found.
+/// Groups `found`, the nodes found now, by where they ran. `nodes` are all known nodes, as they
+/// were before this look.
 pub(crate) fn group(
     found: Vec<KnownNode>,
     nodes: &[KnownNode],
@@ -51,7 +54,8 @@ pub(crate) fn group(
         group.once_in = if restarted { RESTARTED } else { LEFT };
         let begun = begin_of(now, group.once_in);
         let was_told = |known: &KnownNode| {
-            // One that still ran when this one began was beside it, and no earlier turn of the same loop.
+            // A node that still ran when this one began ran beside it, and is no earlier turn of a
+            // crash loop.
             known.beat_at <= last.node.started_at + CLOCKS
                 && known.found_at.is_some_and(|at| at >= begun && at <= now)
                 && (restarted || !was_restarted(known, nodes, gone_after))
@@ -61,16 +65,16 @@ pub(crate) fn group(
     groups
 }
 
-/// Whether another process took the place of `known` before anybody could miss it.
+/// Whether another process took the place of `known` within `gone_after`.
 fn was_restarted(known: &KnownNode, nodes: &[KnownNode], gone_after: TimeDelta) -> bool {
     let Node { role, host, address, started_at, .. } = &known.node;
     nodes.iter().map(|other| &other.node).any(|other| {
         (&other.role, &other.host) == (role, host)
             && other.started_at > *started_at
-            // One that began while it still ran is a neighbour.
+            // A process that began while `known` still ran is another node on the same machine.
             && other.started_at >= known.beat_at - CLOCKS
             && other.started_at <= known.beat_at + gone_after
-            // Until it listens, it has no address.
+            // A process has no address until it listens.
             && (other.address.is_empty() || address.is_empty() || other.address == *address)
     })
 }
@@ -80,7 +84,7 @@ fn is_same_place(one: &KnownNode, other: &KnownNode) -> bool {
     (&one.role, &one.host, &one.address) == (&other.role, &other.host, &other.address)
 }
 
-/// When the hour, or whatever else is so long, began that `now` is in.
+/// The begin of the span of this length that contains `now`: for an hour, the last full hour.
 fn begin_of(now: Time, long: TimeDelta) -> Time {
     now - TimeDelta::milliseconds(now.timestamp_millis().rem_euclid(long.num_milliseconds()))
 }

@@ -1,4 +1,5 @@
-//! Wrong passwords, counted. How long the next has to wait is decided by [`innkeeper_core::guesses`].
+//! Counts of wrong passwords. [`innkeeper_core::guesses`] decides how long the next attempt has to
+//! wait.
 
 use chrono::TimeDelta;
 use diesel::prelude::*;
@@ -14,12 +15,13 @@ use crate::{Store, StoreError};
 
 /// Wrong passwords are forgotten after this long without another.
 pub(crate) const FAILURES_HOLD: TimeDelta = TimeDelta::hours(1);
-/// So many counts are kept; beyond, the oldest are forgotten, and so many more at a time.
+/// The most counts that are kept. Beyond that the oldest are forgotten, and [`AT_A_TIME`] more with
+/// them.
 const MOST_COUNTS: i64 = 20_000;
 const AT_A_TIME: i64 = 2_000;
 
 impl Store {
-    /// How long a password with these counts has to wait; none when it may be looked at.
+    /// How long a password with these counts has to wait; none when it may be checked now.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -36,14 +38,15 @@ impl Store {
         Ok(waits.max())
     }
 
-    /// Counts a password that is about to be looked at as a wrong one, so that many at once are no better than one
-    /// after the other. Nothing is counted where it has to wait; then it returns how long.
+    /// Counts a password as wrong before it is checked, so that many attempts at once are no better
+    /// than one after the other. Where the attempt has to wait, nothing is counted, and the wait is
+    /// returned.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn count_guess(&self, counts: &[GuessCount], now: Time) -> Result<Option<TimeDelta>, StoreError> {
         let mut counts = counts.to_vec();
-        // In one order, so that two logins never wait for each other.
+        // Always in the same order, so that two logins never wait for each other.
         counts.sort_by(|one, other| one.of.cmp(&other.of));
         let mut must_wait = None;
         let counted = self.write(|connection| {
@@ -69,14 +72,15 @@ impl Store {
         Ok(None)
     }
 
-    /// So that a flood from many networks fills no database.
+    /// Removes the oldest counts when there are too many, so that a flood from many networks does
+    /// not fill the database.
     fn forget_the_oldest_guesses(&self) -> Result<(), StoreError> {
         let connection = &mut *self.get()?;
         let counts: i64 = login_failures::table.count().get_result(connection)?;
         if counts <= MOST_COUNTS {
             return Ok(());
         }
-        // Those that somebody counts just now are not the oldest.
+        // A count that is locked is in use just now, and so not one of the oldest.
         let skip = match connection {
             AnyConnection::Postgres(_) => "FOR UPDATE SKIP LOCKED",
             AnyConnection::Sqlite(_) => "",
@@ -89,8 +93,8 @@ impl Store {
         Ok(())
     }
 
-    /// The password was right: forgets the wrong ones before it. Of a network only itself, since what it tried on
-    /// others stays tried.
+    /// Forgets the wrong passwords before a right one. For a network only this attempt is taken off
+    /// its count, since its attempts on other users still count.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -115,7 +119,7 @@ fn wait(by: CountedBy, failures: i64, last_at: Time, now: Time) -> Option<TimeDe
     Some(last_at + by.wait_after(failures) - now).filter(|wait| *wait > TimeDelta::zero())
 }
 
-/// The count, made where it is missing, for nobody else to change before the transaction ends.
+/// The count, made where it is missing. It stays locked until the transaction ends.
 fn lock(connection: &mut AnyConnection, of: &str, now: Time) -> Result<Counted, StoreError> {
     let sql = "INSERT INTO login_failures (who, failures, last_at) VALUES ($1, 0, $2)
                ON CONFLICT (who) DO UPDATE SET who = excluded.who

@@ -1,7 +1,8 @@
-//! Heartbeats: what a node says of itself and of its duties.
+//! Heartbeats: what a node reports about itself and its duties.
 //!
-//! Over Postgres each is stored. Over SQLite one in fifteen seconds is, or none while nobody needs to know: a write a second would
-//! wear out the card of a small machine. Whoever reads them allows for that (`DatabaseKind::unstored_heartbeats`).
+//! On Postgres each heartbeat is stored. On SQLite one in fifteen seconds is stored at least, and
+//! others only when somebody waits for them: a write each second would wear out the memory card of
+//! a small machine. Readers allow for that ([`DatabaseKind::unstored_heartbeats`]).
 
 use chrono::TimeDelta;
 use diesel::prelude::*;
@@ -18,14 +19,16 @@ use crate::rows::ms;
 use crate::schema::{duties, nodes};
 use crate::{DatabaseKind, NewDelivery, Store, StoreError, outbox};
 
-/// Over SQLite a heartbeat is stored after this at the latest.
+/// On SQLite a heartbeat is stored after this span at the latest.
 const STORED_EVERY: TimeDelta = TimeDelta::seconds(15);
-/// A node is new for as long as those who stopped before its start may seem to live, and over SQLite until it has stored a heartbeat after
-/// that.
+/// How long a node counts as new: as long as nodes that stopped before its start may seem to live.
+/// On SQLite it counts as new until it has stored a heartbeat after that.
 const NEW: TimeDelta = TimeDelta::seconds(8);
-/// A node's own first time may lie this much before its start: they are taken from two clocks, and rounded.
+/// A node's own first time may lie this much before its start, because the two come from different
+/// clocks and are rounded.
 const ROUNDING: TimeDelta = TimeDelta::milliseconds(100);
-/// Who is this much behind with its check-ins may be held up by what holds up the others too.
+/// A node that is this much behind with its check-ins may be held up by something that affects the
+/// others, too.
 const BEHIND: TimeDelta = TimeDelta::milliseconds(1500);
 
 impl DatabaseKind {
@@ -47,7 +50,7 @@ pub struct Work {
     pub done_until: Time,
     /// When the latest piece of work that succeeded began.
     pub proved_at: Option<Time>,
-    /// Why it cannot be done now.
+    /// Why the duty cannot be done now; none when it can.
     pub problem: Option<String>,
     /// The part of it that has not been done for a while.
     pub part: Option<DutyPart>,
@@ -63,23 +66,26 @@ impl Work {
 /// A heartbeat.
 #[derive(Debug, Clone)]
 pub struct NodeHeartbeat<'a> {
-    /// Whose.
+    /// The node that sends it.
     pub node: &'a Node,
     /// How it does its duties.
     pub work: &'a [Work],
     /// It is the node's first.
     pub first: bool,
-    /// Up to when check-ins had been written at the node's heartbeat before this one, which over SQLite may not be stored.
+    /// Up to when check-ins had been written at the node's previous heartbeat. On SQLite that may
+    /// not have been stored.
     pub written_until: Option<Time>,
-    /// Since when the node has been stopping: it writes what has come, and new check-ins have to go to others.
+    /// Since when the node has been stopping: it still writes what has come, but takes no new
+    /// check-ins.
     pub stopping_since: Option<Time>,
-    /// When.
+    /// The time of the heartbeat.
     pub now: Time,
 }
 
 impl NodeHeartbeat<'_> {
-    /// Whether the node has started lately, and what is known to be written does not reach up to its start: it takes over from others, of
-    /// whom it is not known yet whether they still live. A clock that jumps makes no node new.
+    /// Whether the node has started lately and check-ins are not yet known to be written up to its
+    /// start. Then it takes over from others that may still live or not. A clock that jumps makes
+    /// no node new.
     fn continues(&self, written_until: Time, connection: &AnyConnection) -> bool {
         let age = self.now - self.node.started_at;
         let is_new = age >= TimeDelta::zero() && age <= NEW + blind::unstored(connection) * 2;
@@ -87,7 +93,7 @@ impl NodeHeartbeat<'_> {
     }
 }
 
-/// What a heartbeat has found.
+/// What recording a heartbeat has found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HeartbeatOutcome {
     /// The blind window that this heartbeat has ended.
@@ -99,7 +105,7 @@ pub struct HeartbeatOutcome {
 }
 
 impl Store {
-    /// Records a heartbeat of `node`, which does these duties. See [`Store::record_heartbeat`].
+    /// Records a heartbeat of a `node` that does all these duties. See [`Store::record_heartbeat`].
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -118,7 +124,8 @@ impl Store {
         )
     }
 
-    /// Records a heartbeat. One that ends a blind window records that too, and puts what `tell` makes of it into the outbox.
+    /// Records a heartbeat. If it ends a blind window, it also records that window, and puts the
+    /// messages that `tell` makes of it into the outbox.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -144,7 +151,8 @@ impl Store {
                     (done_until, own) =
                         end_blindness(connection, heartbeat, work, known.is_some(), &mut outcome)?;
                     written_until = Some(match connection {
-                        // Over SQLite the latest time of a node is the joint one: this node's is none yet.
+                        // On SQLite the latest time of any node counts as the joint one; that of a
+                        // new node must not.
                         AnyConnection::Sqlite(_) if heartbeat.continues(done_until, connection) => done_until,
                         _ => own,
                     });
@@ -175,8 +183,9 @@ impl Store {
         })
     }
 
-    /// Whether somebody waits for a heartbeat of the node `id`, so that it should be stored now: where each is stored, always. `able`
-    /// are the duties that it can do.
+    /// Whether the next heartbeat of the node `id` should be stored because somebody waits for it.
+    /// On Postgres each is stored, so this is always true. `able` are the duties that the node can
+    /// do.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -196,7 +205,8 @@ impl Store {
     }
 }
 
-/// Ends a blind window, if there was one. Returns up to when all check-ins have been written, and up to when this node has written its own.
+/// Ends a blind window, if there was one. Returns up to when all check-ins have been written, and
+/// up to when this node has written its own ones.
 fn end_blindness(
     connection: &mut AnyConnection,
     heartbeat: &NodeHeartbeat<'_>,
@@ -210,10 +220,10 @@ fn end_blindness(
     if let AnyConnection::Sqlite(_) = connection
         && node.role == "standalone"
     {
-        // It has its file to itself: who was there before is gone.
+        // A standalone node has its file to itself, so nodes from before its start are gone.
         others.retain(|taker| taker.beat_at >= node.started_at);
     }
-    // Where there are no others, what comes is refused.
+    // While this node stops and no other can take check-ins, new check-ins are refused.
     let refuses = heartbeat.stopping_since.filter(|_| !others.iter().any(|other| other.able));
     let taken = |until: Time| refuses.map_or(until, |since| until.min(since));
     outcome.probe = others.iter().any(|taker| !taker.able || taker.written_until < now - BEHIND);
@@ -232,7 +242,8 @@ fn end_blindness(
     };
     let starts = first || heartbeat.continues(before, connection);
     let known = match connection {
-        // Each heartbeat is stored, and what this node alone has written says nothing of the others.
+        // On Postgres each heartbeat is stored, and what this node has written says nothing of the
+        // others.
         AnyConnection::Postgres(_) => None,
         AnyConnection::Sqlite(_) if first => blind::last_written(connection, now)?,
         AnyConnection::Sqlite(_) if starts => None,

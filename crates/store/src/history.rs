@@ -1,4 +1,4 @@
-//! The history of check-ins: reading it, and pruning what is old or too much.
+//! The history of check-ins: reading it, and pruning what is too old or too numerous.
 
 use chrono::TimeDelta;
 use diesel::dsl::{exists, max, not};
@@ -16,7 +16,7 @@ use crate::rows::{ms, time};
 use crate::schema::{alerts, checkins, deliveries, late_failures, runs};
 use crate::{Store, StoreError, recent};
 
-/// Rows that one statement of the pruning touches at most, so that no lock is held for long.
+/// The most rows that one statement of the pruning touches, so that no lock is held for long.
 const CHUNK: i64 = 5000;
 
 /// A check-in as the history keeps it.
@@ -28,19 +28,19 @@ pub struct Checkin {
     pub at: Time,
     /// When it arrived, where it was reported late.
     pub arrived_at: Option<Time>,
-    /// What it said.
+    /// What it reported: a start, a success, a failure or a log entry.
     pub kind: CheckInKind,
     /// The exit status, where one was given.
     pub exit_code: Option<i32>,
     /// The signal that ended the run, where the client said so: `SIGTERM`.
     pub signal: Option<String>,
-    /// How long the run took, where start and end are a pair, or the client said so.
+    /// How long the run took, where its start was reported as well, or the client said so.
     pub duration: Option<TimeDelta>,
     /// The most memory that the run used, in bytes, where the client said so.
     pub peak_memory_bytes: Option<i64>,
     /// The run's id, where it has one.
     pub run_id: Option<String>,
-    /// The numbers that it brought.
+    /// The figures that it reported.
     pub figures: Figures,
     /// The client's address.
     pub source: String,
@@ -48,22 +48,24 @@ pub struct Checkin {
     pub notes: String,
 }
 
-/// How far the walk through the history has come that finds what is too much. One pass looks at four times as many rows as
-/// have come since the last, and at a million at least; the next goes on from there. So the work grows with the check-ins that
-/// come, not with those that are kept, and a reservation has too many of them for a while.
+/// The place that the walk through the history has reached; the walk finds check-ins beyond the
+/// number that is kept. One pass looks at four times as many rows as have come since the pass
+/// before, and at least at a million. The next pass goes on from there. So the work grows with the
+/// check-ins that come, not with those that are kept. Until the walk comes by, a reservation may
+/// have too many.
 #[derive(Debug, Clone, Default)]
 pub struct Walk {
-    /// Where to go on.
+    /// The number of the check-in at which to go on.
     from: i64,
     /// The latest check-in when it stopped.
     latest: Option<i64>,
 }
 
-/// See [`Walk`].
+/// The fewest rows that a pass looks at; see [`Walk`].
 const AT_LEAST: i64 = 1_000_000;
 
 impl Walk {
-    /// How many rows a pass looks at, `latest` being the id of the latest.
+    /// How many rows a pass looks at. `latest` is the number of the latest check-in.
     fn length(&self, latest: i64) -> i64 {
         let came = self.latest.map_or(0, |before| latest - before);
         came.saturating_mul(4).max(AT_LEAST)
@@ -90,7 +92,8 @@ impl Store {
         latest(&mut *self.get()?, reservation_id, limit)
     }
 
-    /// The `limit` check-ins of a reservation before its check-in of the number `before`, latest first. None once that one was pruned.
+    /// The `limit` check-ins of a reservation before its check-in of the number `before`, latest
+    /// first. Empty once that check-in was pruned.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -108,8 +111,9 @@ impl Store {
         rows.into_iter().map(|row| row.checkin(reservation_id)).collect()
     }
 
-    /// Removes check-ins beyond the latest `keep` of each reservation or older than `older_than`, and alerts and deliveries
-    /// that ended before it. Works in small steps, each a transaction of its own; `go_on` is asked between them.
+    /// Removes check-ins beyond the latest `keep` of each reservation or older than `older_than`,
+    /// and alerts and deliveries that ended before it. Removes check-ins in small steps, each a
+    /// transaction of its own, and asks `go_on` before each.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -134,7 +138,7 @@ impl Store {
             deliveries::table
                 .filter(deliveries::finished_at.lt(ms(older_than)))
                 .filter(deliveries::state.ne(DeliveryState::Waiting.as_str()))
-                // They tell who has to hear of the end of an alert that is still open.
+                // The deliveries of an open alert are kept: they say who has to be told of its end.
                 .filter(
                     deliveries::alert_id.is_null().or(not(exists(
                         alerts::table
@@ -148,7 +152,7 @@ impl Store {
             diesel::delete(alerts::table.filter(alerts::closed_at.lt(ms(older_than)))).execute(connection)?;
         diesel::delete(late_failures::table.filter(late_failures::noted_at.lt(ms(older_than))))
             .execute(connection)?;
-        // A run that goes on is kept: its limit may be longer than the history.
+        // A run that is under way is kept: its time limit may be longer than the history.
         diesel::delete(
             runs::table
                 .filter(runs::ended_at.lt(ms(older_than)))
@@ -158,15 +162,18 @@ impl Store {
         Ok(pruned)
     }
 
-    /// The latest of all stays, whatever its age: over SQLite ids go on from it, and what is kept apart from the history goes by them.
-    /// Ids grow with the time of arrival, so the oldest rows are the first of the primary key, and no index on `at` is needed.
+    /// Removes up to [`CHUNK`] check-ins older than `older_than`. The latest check-in of all stays,
+    /// whatever its age: on SQLite new ids continue from it, and other tables refer to them. Ids
+    /// grow with the time of arrival, so the oldest rows are the first of the primary key, and no
+    /// index on `at` is needed.
     fn prune_old_checkins(&self, older_than: Time) -> Result<usize, StoreError> {
         let connection = &mut *self.get()?;
         let oldest: Vec<i64> =
             checkins::table.select(checkins::id).order(checkins::id).limit(CHUNK).load(connection)?;
         let Some(last) = oldest.last() else { return Ok(0) };
-        // A plain bound, because Postgres scans the whole table where it is a subquery. The text is not prepared once for
-        // all bounds, as a query of the DSL would be: how many rows lie below it decides about the plan.
+        // The bound is a plain parameter, because Postgres scans the whole table for a subquery.
+        // This is not a query of the DSL, because that would be prepared once for all bounds; the
+        // best plan depends on how many rows lie below the bound.
         let latest: Option<i64> = checkins::table.select(max(checkins::id)).first(connection)?;
         Ok(sql_query("DELETE FROM checkins WHERE id <= $1 AND COALESCE(arrived_at, at) < $2 AND id <> $3")
             .bind::<BigInt, _>(*last)
@@ -176,7 +183,8 @@ impl Store {
     }
 }
 
-/// Removes check-ins beyond the latest `keep` of each reservation, and those of no reservation (and no checkout that can be undone), as far as the walk goes.
+/// Removes check-ins beyond the latest `keep` of each reservation, as far as the walk goes. Also
+/// removes check-ins that belong neither to a reservation nor to a checkout that can be undone.
 fn prune_numerous(
     connection: &mut AnyConnection,
     keep: i64,
@@ -223,8 +231,8 @@ fn prune_numerous(
     Ok(removed)
 }
 
-/// The way back through the history of a reservation, from where it begins. A row belongs to it if it is of this reservation and has
-/// the number before: where rows were pruned, the way ends.
+/// A query that walks back through the history of a reservation from `$from`. The next row must be
+/// of the same reservation and have the previous number, so the walk ends where rows were pruned.
 macro_rules! back {
     ($from:literal) => {
         concat!(
@@ -240,13 +248,13 @@ macro_rules! back {
         )
     };
 }
-/// From the latest check-in of the reservation `$1`.
+/// Walks back from the latest check-in of the reservation `$1`.
 const BACK: &str = back!(
     "states s
      JOIN checkins c ON c.id = s.latest_checkin_id AND c.reservation_id = s.reservation_id AND c.number = s.checkins
      WHERE s.reservation_id = $1"
 );
-/// From its check-in `$2`.
+/// Walks back from the check-in `$2` of the reservation `$1`.
 const BACK_FROM: &str = back!("checkins c WHERE c.reservation_id = $1 AND c.id = $2");
 
 #[derive(QueryableByName)]
@@ -296,7 +304,7 @@ pub(crate) fn latest(
     reservation_id: i64,
     limit: i64,
 ) -> Result<Vec<Checkin>, StoreError> {
-    // The limit ends the recursion, too: rows are made as they are asked for.
+    // The limit also ends the recursion, because rows are made as they are fetched.
     let rows: Vec<Row> = sql_query(format!("{BACK} SELECT * FROM back LIMIT $2"))
         .bind::<BigInt, _>(reservation_id)
         .bind::<BigInt, _>(limit)
@@ -304,10 +312,10 @@ pub(crate) fn latest(
     rows.into_iter().map(|row| row.checkin(reservation_id)).collect()
 }
 
-/// How far back the end is looked for of a run whose start was recorded after it.
+/// How many check-ins back the end of a run is looked for when its start is recorded after it.
 const MOST_LATE: i64 = 200;
 
-/// Writes how long a run took whose end was recorded before this start of it.
+/// Writes the duration of a run whose end was recorded before its `start`.
 pub(crate) fn pair_late(
     connection: &mut AnyConnection,
     reservation_id: i64,
@@ -316,7 +324,7 @@ pub(crate) fn pair_late(
     let run_id = start.run_id.map(|id| id.to_string());
     let mut since: Vec<Checkin> = latest(connection, reservation_id, MOST_LATE)?;
     since.retain(|row| row.at >= start.at && row.kind != CheckInKind::Log);
-    // Of one instant the start comes first.
+    // Among check-ins of the same time the start comes first.
     since.sort_by_key(|row| (row.at, row.kind != CheckInKind::Start));
     for row in since {
         let is_its_own = row.run_id == run_id;

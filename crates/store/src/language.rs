@@ -1,8 +1,9 @@
-//! In which language Postgres tells what went wrong.
+//! The language of Postgres' error messages.
 //!
-//! diesel names the kind of an error for few codes (SQLSTATE) and hands out no code, so the others are told apart by their
-//! messages, which `lc_messages` translates. So each session asks for English. A superuser may; any other role needs the server's
-//! word for it once, and without that the operator is told.
+//! diesel names the kind of an error for few codes (SQLSTATE) and hands out no code. The other
+//! errors are told apart by their messages, which the server translates as `lc_messages` says.
+//! Therefore each session asks for English. A superuser may set `lc_messages`; any other role needs
+//! a grant. Without the grant, on a server that speaks another language, the operator is told.
 
 use diesel::connection::SimpleConnection as _;
 use diesel::{PgConnection, QueryResult, RunQueryDsl, sql_query, sql_types};
@@ -10,12 +11,13 @@ use diesel::{PgConnection, QueryResult, RunQueryDsl, sql_query, sql_types};
 use crate::connection::AnyConnection;
 use crate::{Store, StoreError};
 
-/// Has this session answer in English, where its role may choose. A refusal ends nothing, and stands in no log of the server.
+/// Makes this session answer in English, where its role may choose. A refusal is caught: it ends
+/// nothing and is not logged by the server.
 const ASK_FOR_ENGLISH: &str = "DO $$ BEGIN
          PERFORM set_config('lc_messages', 'C', false);
      EXCEPTION WHEN insufficient_privilege THEN NULL;
      END $$";
-/// What the server says of an error that ends nothing.
+/// Provokes an error, catches it, and keeps the server's message in a setting.
 const SAY_SOMETHING: &str = "DO $$ BEGIN
          PERFORM 1 / 0;
      EXCEPTION WHEN division_by_zero THEN PERFORM set_config('innkeeper.said', SQLERRM, true);

@@ -1,4 +1,4 @@
-//! Leases: what only one node may do at a time.
+//! Leases: each names a task that only one node may do at a time.
 
 use chrono::TimeDelta;
 use diesel::prelude::*;
@@ -11,15 +11,18 @@ use crate::rows::ms;
 use crate::schema::{leases, nodes};
 use crate::{Store, StoreError};
 
-/// Over SQLite a holder relies on its heartbeats for so long after the latest that was stored; they are stored every fifteen seconds.
+/// On SQLite a holder keeps its lease without writing it for this long after its latest stored
+/// heartbeat. Heartbeats are stored every fifteen seconds.
 const HELD: TimeDelta = TimeDelta::seconds(20);
-/// And nobody else takes its lease for so long: it has stopped by then, or written the lease itself.
+/// On SQLite no other node takes the lease for this long after the holder's latest stored
+/// heartbeat. By then the holder has stopped, or has written the lease itself.
 const BEATS: TimeDelta = TimeDelta::seconds(28);
 
 impl Store {
-    /// Takes the lease `name` for `span`, or prolongs it; false while another node holds it. On Postgres the database's clock alone
-    /// counts, so that no node's clock can take a lease early; on SQLite `now` does, and there the lease of a node lasts as long as its
-    /// heartbeats do, so that it need not be written each second.
+    /// Takes the lease `name` for `span`, or prolongs it. Returns false while another node holds
+    /// it. On Postgres only the database's clock counts, so that no node with a wrong clock takes a
+    /// lease early. On SQLite `now` counts; there a node keeps its lease as long as its heartbeats
+    /// go on, so that it need not be written each second.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -59,7 +62,7 @@ impl Store {
         Ok(taken > 0)
     }
 
-    /// Gives the lease back, if it is held.
+    /// Gives the lease back, if `holder` holds it.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -79,7 +82,7 @@ impl Store {
     }
 }
 
-/// The holder of the lease, if it is a node whose heartbeats go on.
+/// The holder of the lease and its latest heartbeat, if it is a node whose heartbeats go on.
 fn holder_that_beats(
     connection: &mut AnyConnection,
     name: &str,

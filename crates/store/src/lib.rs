@@ -1,21 +1,31 @@
 //! The only crate that knows SQL: one [`Store`] over SQLite and Postgres.
 //!
-//! It keeps facts, conclusions, alerts and the outbox, and never decides anything: what a check-in means is
-//! [`innkeeper_core::sla`]'s, how a message is sent is the alerters'.
+//! It keeps facts, conclusions, alerts and the outbox, and decides nothing: [`innkeeper_core::sla`]
+//! says what a check-in means, and the alerters know how to send a message.
 //!
 //! Where to start:
-//! - [`Store`] (`store.rs`; `connection.rs`: connections and transactions, `manager.rs`: how one is opened), [`StoreError`] (`error.rs`), and the bound on every wait for Postgres (`guard.rs`);
-//! - `database_file/`: whether an SQLite file is still the one that was opened; `backup/`: copies of it, and putting one back;
-//! - `checkins.rs`: how a batch of check-ins is written, the hot path; `reservations.rs`: making and changing them; `apply.rs`: a declared set of them;
-//! - `sweep/`: claiming what is due, handing it to who decides, and writing what they decide; `unjudged.rs`, `readable.rs`, `walk.rs`, `mend.rs`: what cannot be judged or read; `outbox/`: claiming and recording deliveries;
-//! - `reads.rs`, `listing.rs`, `snapshot.rs`, `pages.rs`, `history.rs`: what is shown, some or all of it, and pruning;
-//! - `nodes.rs`, `heartbeat.rs`, `duties.rs`, `blind.rs`, `leases.rs`, `checks.rs`: the processes themselves, when none could take check-ins, and what only one may do.
-//! - `clock_steps.rs`, `rewind/`: clocks that jumped, and what they had stamped;
-//! - `ways.rs`: which alerters there are, and where everybody's messages would go;
-//! - `users.rs`, `sessions.rs`, `passkeys.rs`, `tokens.rs`, `audit.rs`: who may come in, and what they changed;
+//! - [`Store`] (`store.rs`; `connection.rs`: connections and transactions; `manager.rs`: how a
+//!   connection is opened), [`StoreError`] (`error.rs`), and the bound on every wait for Postgres
+//!   (`guard.rs`);
+//! - `database_file/`: whether an SQLite file is still the one that was opened; `backup/`: copying
+//!   and restoring it;
+//! - `checkins/`: writing a batch of check-ins, the hot path; `reservations.rs`: making and
+//!   changing reservations; `apply.rs`: a declared set of them;
+//! - `sweep/`: claims what is due, hands it to the decider, and writes what that decides;
+//!   `unjudged.rs`, `readable.rs`, `walk.rs`, `mend.rs`: rows that cannot be judged or read;
+//!   `outbox/`: claiming and recording deliveries;
+//! - `reads.rs`, `listing.rs`, `snapshot.rs`, `pages.rs`, `history.rs`: reading for pages and the
+//!   API, and pruning;
+//! - `nodes.rs`, `heartbeat.rs`, `duties.rs`, `blind.rs`, `leases.rs`, `checks.rs`: Innkeeper's own
+//!   processes, the spans in which none could take check-ins, and what only one may do at a time;
+//! - `clock_steps.rs`, `rewind/`: clocks that jumped, and repairing the times that they stamped;
+//! - `ways.rs`: which alerters there are, and where each reservation's messages go;
+//! - `accounts/`, `tokens.rs`, `audit.rs`: users, sessions, passkeys and tokens, and what was
+//!   changed by whom.
 //!
-//! What both databases can say is said once, through [`diesel`]'s query language or SQL that both take. Where they must differ
-//! (batch writes, `FOR UPDATE SKIP LOCKED`) there is a visible `match` on the connection.
+//! A query that both databases understand is written once, through [`diesel`]'s query language or
+//! common SQL. Where they must differ (batch writes, `FOR UPDATE SKIP LOCKED`) there is a visible
+//! `match` on the connection.
 
 mod accounts;
 mod acting;

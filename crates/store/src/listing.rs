@@ -129,7 +129,7 @@ fn page(
     limit: i64,
     now: Time,
 ) -> Result<Page, StoreError> {
-    // One more than is shown tells whether there is a next page.
+    // One more than is shown, to learn whether there is a next page.
     let wanted = limit + 1;
     let mut cursor = Some(cursor.clone());
     let mut found: Vec<(Assessed, ListCursor)> = Vec::new();

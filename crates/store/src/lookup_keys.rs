@@ -1,4 +1,5 @@
-//! The ways to a reservation that a check-in takes: one narrow table for names and ping keys alike.
+//! Lookup keys: how a check-in finds its reservation. One narrow table serves both names and ping
+//! keys.
 
 use diesel::prelude::*;
 use diesel::sql_query;
@@ -10,7 +11,8 @@ use uuid::Uuid;
 use crate::StoreError;
 use crate::connection::AnyConnection;
 
-/// The lookup key of two names: the first half of the SHA-256 of the app, a zero byte (which no name has), and the component.
+/// The lookup key of two names: the first half of the SHA-256 of the app, a zero byte (which no
+/// name contains), and the component.
 pub(crate) fn of_names(app: &AppName, component: &ComponentName) -> Uuid {
     let hash = Sha256::new()
         .chain_update(app.as_str())
@@ -22,12 +24,12 @@ pub(crate) fn of_names(app: &AppName, component: &ComponentName) -> Uuid {
     Uuid::from_bytes(half)
 }
 
-/// Every lookup key of a reservation: its names' and its ping key.
+/// Both lookup keys of a reservation: that of its names, and its ping key.
 pub(crate) fn of(app: &AppName, component: &ComponentName, key: Uuid) -> [Uuid; 2] {
     [of_names(app, component), key]
 }
 
-/// Opens the lookup keys of the reservation `id`, and makes its state, which says what its lookup keys are.
+/// Adds the lookup keys of the reservation `id`, and makes its state, which also holds the keys.
 pub(crate) fn open(
     connection: &mut AnyConnection,
     id: i64,
@@ -57,7 +59,7 @@ pub(crate) fn open(
     Ok(())
 }
 
-/// Closes lookup keys.
+/// Removes these lookup keys.
 pub(crate) fn close(connection: &mut AnyConnection, lookup_keys: &[Uuid]) -> Result<(), StoreError> {
     let delete = "DELETE FROM lookup_keys WHERE lookup_key = $1";
     for lookup_key in lookup_keys {

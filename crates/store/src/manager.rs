@@ -1,4 +1,4 @@
-//! How a connection comes about: what an address means, and what a new connection is told.
+//! Opens connections: reads the address, and makes the settings of a new connection.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
@@ -29,13 +29,13 @@ pub(crate) struct Manager {
 }
 
 impl Manager {
-    /// That of an address.
+    /// The manager for an address.
     ///
     /// # Errors
-    /// A `StoreError` when the database cannot be reached, or refuses the statement.
+    /// [`StoreError::Url`] when the address cannot be used.
     pub fn for_url(url: &str) -> Result<Self, StoreError> {
         const ALLOWED: &str = "allowed: sqlite://PATH, postgres://…, postgresql://…";
-        // Checked here because SQLite would take any text for the name of a file.
+        // Parsed here, because SQLite would take any text as the name of a file.
         match DatabaseUrl::parse(url).map_err(|what| StoreError::Url(format!("{what}; {ALLOWED}")))? {
             DatabaseUrl::Postgres(url) => Ok(Self {
                 backend: DatabaseKind::Postgres,
@@ -55,7 +55,8 @@ impl Manager {
     }
 }
 
-/// Adds to a Postgres address what it does not say itself: how soon a host that is gone is given up.
+/// Adds parameters that a Postgres address does not set itself: time limits after which an
+/// unreachable host is given up, and the application's name.
 fn with_time_limits(mut url: PostgresUrl) -> PostgresUrl {
     for (name, value) in [
         ("connect_timeout", "3"),
@@ -115,7 +116,8 @@ impl r2d2::ManageConnection for Manager {
     }
 
     fn has_broken(&self, connected: &mut Connected) -> bool {
-        // One whose transaction is still open would swallow the next one's commit.
+        // A connection whose transaction is still open counts as broken: the next commit on it
+        // would have no effect.
         std::thread::panicking()
             || connected.is_void()
             || R2D2Connection::is_broken(&mut connected.connection)

@@ -1,9 +1,12 @@
-//! Rows of Innkeeper's own tables that do not hold what the schema promises: NULL or text where a number belongs, bytes that are no text.
+//! Mends rows that do not hold what the schema promises: NULL or text where a number belongs, or
+//! bytes that are not UTF-8 text.
 //!
-//! SQLite takes anything into any column once a file was edited by hand. Such a row in a table that everybody reads (windows, nodes,
-//! duties) would stop heartbeats and sweeps for all. What is wrong in a column that may be empty is emptied; otherwise a row of a table that
-//! fills itself again is removed, and one of an alert or a message is made readable, a message that waits being given up. Reservations are
-//! left alone: who cannot be judged is named (`unjudged.rs`). Postgres lets none of that happen.
+//! SQLite takes any value into any column when a file is edited by hand. One such row in a table
+//! that every node reads (blind windows, nodes, duties) would stop all heartbeats and sweeps. A
+//! wrong value in a column that may be NULL becomes NULL. Otherwise a row of a table that fills
+//! itself again is removed, and a row of `alerts` or `deliveries` is made readable; a message that
+//! was waiting is given up. Reservations are not changed: those that cannot be judged are reported
+//! (`unjudged.rs`). On Postgres none of this can happen.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,7 +23,7 @@ use crate::readable::{IdAndText, list};
 use crate::rows::ms;
 use crate::{Store, StoreError};
 
-/// Tables that are small, and whose rows come again where they are needed.
+/// Small tables, whose rows are written again when they are needed.
 const SMALL: [&str; 11] = [
     "blind_windows",
     "nodes",
@@ -36,12 +39,12 @@ const SMALL: [&str; 11] = [
 ];
 /// Tables that may be large, and whose rows are kept.
 const LARGE: [&str; 2] = ["alerts", "deliveries"];
-/// Rows whose texts are looked at together.
+/// The most rows whose texts are checked together.
 const CHUNK: i64 = 500;
-/// Rows that are mended at once; a file in which more are wrong is mended in several looks.
+/// The most rows that one call mends. A file with more wrong rows needs several calls.
 const MOST: usize = 1000;
 
-/// Whether a row could not be read since somebody looked.
+/// Whether a row could not be read since [`Store::has_met_unreadable_rows`] was called last.
 static MET: AtomicBool = AtomicBool::new(false);
 
 /// Notes that a row could not be read.
@@ -49,16 +52,16 @@ pub(crate) fn met() {
     MET.store(true, Ordering::SeqCst);
 }
 
-/// The tables in which rows are mended.
+/// In which tables rows are mended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MendExtent {
-    /// Those that are small.
+    /// The small tables only.
     SmallTables,
-    /// Those that may be large, too.
+    /// Also those that may be large.
     AllTables,
 }
 
-/// A column, as the schema has it.
+/// A column, as the schema declares it.
 struct Column {
     name: String,
     is_text: bool,
@@ -66,7 +69,7 @@ struct Column {
 }
 
 impl Column {
-    /// When it holds something else.
+    /// An SQL condition: the column holds a value of another type.
     fn is_wrong(&self) -> String {
         let kind = if self.is_text { "text" } else { "integer" };
         let null = if self.may_be_null { ", 'null'" } else { "" };
@@ -81,15 +84,17 @@ struct Wrong {
 }
 
 impl Store {
-    /// Whether a row of the SQLite file could not be read since this was asked last.
+    /// Whether a row of the SQLite file could not be read since the last call.
     pub fn has_met_unreadable_rows(&self) -> bool {
         self.file().is_some() && MET.swap(false, Ordering::SeqCst)
     }
 
-    /// Looks for rows that do not hold what the schema promises, and mends them. Returns what was wrong with each, and what became of it, for people.
+    /// Looks for rows that do not hold what the schema promises, and mends them. Returns a text for
+    /// each row that says what was wrong and what became of it.
     ///
     /// # Errors
-    /// The database's; a table that fails keeps nobody from the others.
+    /// The `StoreError` of the last table that failed, if no row of any table could be mended. A
+    /// table that fails does not keep the others from being mended.
     pub fn mend_rows(&self, extent: MendExtent, now: Time) -> Result<Vec<String>, StoreError> {
         if self.file().is_none() {
             return Ok(Vec::new());
@@ -135,10 +140,11 @@ impl Store {
     }
 }
 
-/// A table, and its columns.
+/// A table's name and its columns.
 type Table = (&'static str, Vec<Column>);
 
-/// The columns of the tables, as the migrations make them: the file's own schema may have been edited as well.
+/// The columns of the tables as the migrations make them. The schema in the file may have been
+/// edited as well, so it is not used.
 fn promised() -> Result<&'static [Table], StoreError> {
     static PROMISED: OnceLock<Vec<Table>> = OnceLock::new();
     if let Some(known) = PROMISED.get() {
@@ -163,7 +169,7 @@ fn promised() -> Result<&'static [Table], StoreError> {
     Ok(PROMISED.get_or_init(|| tables))
 }
 
-/// The rows that are wrong.
+/// The rows that have wrong columns.
 fn find(connection: &mut AnyConnection, table: &str, columns: &[Column]) -> Result<Vec<Wrong>, StoreError> {
     let conditions: Vec<String> = columns.iter().map(Column::is_wrong).collect();
     let which: Vec<String> = conditions
@@ -180,7 +186,7 @@ fn find(connection: &mut AnyConnection, table: &str, columns: &[Column]) -> Resu
     let numbers = |text: &str| text.split_whitespace().filter_map(|number| number.parse().ok()).collect();
     let mut wrong: Vec<Wrong> =
         rows.into_iter().map(|row| Wrong { row: row.id, columns: numbers(&row.text) }).collect();
-    // Of the messages, those that are to be read.
+    // Of the messages only those that wait are read again.
     let which = if table == "deliveries" { "state = 'waiting' AND" } else { "" };
     for (n, column) in columns.iter().enumerate().filter(|(_, column)| column.is_text) {
         let mut after = i64::MIN;

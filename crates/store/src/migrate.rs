@@ -1,4 +1,5 @@
-//! The migrations, compiled in and applied under a lock, so that any number of processes may start at once.
+//! The migrations. They are compiled in, and applied under a lock, so that any number of processes
+//! may start at once.
 
 use std::time::Duration;
 
@@ -16,22 +17,26 @@ use crate::{Store, StoreError, guard, slugs};
 const POSTGRES: EmbeddedMigrations = embed_migrations!("../../migrations/postgres");
 const SQLITE: EmbeddedMigrations = embed_migrations!("../../migrations/sqlite");
 
-/// The advisory lock of the migrations: any number will do that no other program uses on this database.
+/// The advisory lock of the migrations: any number that no other program uses on this database.
 const LOCK: i64 = 0x1221_6b65_6570_6572;
 /// How long one statement of a migration may take: it may rewrite a large table.
 const LONGEST: Duration = Duration::from_secs(6 * 3600);
 
 impl Store {
-    /// Applies the migrations that are missing; returns their names. A second process that starts meanwhile waits, or is told that the
-    /// database is not available yet.
+    /// Applies the migrations that are missing; returns their names. A second process that starts
+    /// meanwhile waits, or gets the error that the database is not available yet.
     ///
     /// # Errors
-    /// [`StoreError::Newer`] where a newer version has been at work, whose tables this one does not know.
+    /// [`StoreError::Newer`] when the database has a migration of a newer version,
+    /// [`StoreError::Pooler`] when an unconfigured pooler is found, [`StoreError::Migration`] when
+    /// a migration fails, and otherwise a `StoreError` when the database cannot be reached, or
+    /// refuses the statement.
     pub fn migrate(&self) -> Result<Vec<String>, StoreError> {
         self.migrate_telling(&|| {})
     }
 
-    /// The same; calls `begins` when the database was reached and there is something to apply, which may take its time.
+    /// Like [`Store::migrate`]. Calls `begins` before it applies anything, because that may take
+    /// long; on SQLite before each migration.
     ///
     /// # Errors
     /// As [`Store::migrate`].
@@ -44,14 +49,16 @@ impl Store {
                 applied
             }
             AnyConnection::Sqlite(connection) => {
-                // Each migration looks again inside its own immediate transaction whether it is still missing.
+                // Each step checks inside its own immediate transaction which migration is missing
+                // next.
                 connection.batch_execute(
                     "CREATE TABLE IF NOT EXISTS __diesel_schema_migrations (
                          version VARCHAR(50) PRIMARY KEY NOT NULL,
                          run_on TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP
                      )",
                 )?;
-                // A table that is made anew is dropped in between; what refers to it must not go with it.
+                // A migration that makes a table anew drops the old one. Rows that refer to it must
+                // not be deleted with it.
                 connection.batch_execute("PRAGMA foreign_keys = OFF")?;
                 let mut applied = Vec::new();
                 let all = loop {
@@ -69,7 +76,7 @@ impl Store {
         }
     }
 
-    /// Looks whether a start would refuse this database, and changes nothing in it.
+    /// Checks whether a start would refuse this database, and changes nothing in it.
     ///
     /// # Errors
     /// Those of [`Store::migrate`].
@@ -114,9 +121,11 @@ struct IsThere {
 
 const APPLIED: &str = "SELECT version FROM __diesel_schema_migrations";
 
-/// Applies all that are missing in the caller's transaction, which holds the lock to its end; so it needs no session of its own.
+/// Applies all missing migrations in the caller's transaction. The lock belongs to that
+/// transaction, so this also works through a pooler in transaction mode.
 fn migrate_postgres(connection: &mut PgConnection, begins: &dyn Fn()) -> Result<Vec<String>, StoreError> {
-    // A table that somebody has locked is not waited for with the lock on it requested, since all that came later would wait too.
+    // A short lock timeout: while a migration waits for the lock on a table, all later statements
+    // on that table wait behind it.
     connection.batch_execute(&format!(
         "SET LOCAL lock_timeout = '4s'; SET LOCAL statement_timeout = 0; SELECT pg_advisory_xact_lock({LOCK})"
     ))?;
@@ -158,7 +167,8 @@ fn versions(applied: Vec<Applied>) -> Vec<MigrationVersion<'static>> {
     applied.into_iter().map(|one| MigrationVersion::from(one.version)).collect()
 }
 
-/// Those of `all` that are not `known`, oldest first; an error when one is known that is not among them.
+/// The migrations of `all` that are not `known`, oldest first. Fails with [`StoreError::Newer`]
+/// when a known one is not in `all`.
 fn missing<DB: Backend>(
     all: &EmbeddedMigrations,
     known: &[MigrationVersion<'static>],

@@ -1,4 +1,4 @@
-//! Nodes: the processes of the installation, what they have to do, and who noticed that one is gone.
+//! Nodes: the processes of the installation, their duties, and finding out which of them are gone.
 
 use chrono::TimeDelta;
 use diesel::prelude::*;
@@ -13,7 +13,7 @@ use crate::rows::{ms, time};
 use crate::schema::{duties, nodes};
 use crate::{DatabaseKind, Store, StoreError};
 
-/// How long the rows of the dead are kept.
+/// How long the row of a node is kept after its latest heartbeat.
 const REMEMBERED: TimeDelta = TimeDelta::days(1);
 
 /// A process, as it describes itself.
@@ -31,7 +31,7 @@ pub struct Node {
     pub version: String,
     /// When it started.
     pub started_at: Time,
-    /// What it adds to its machine's clock.
+    /// The offset that it adds to its machine's clock.
     pub offset: TimeDelta,
 }
 
@@ -42,9 +42,9 @@ pub struct KnownNode {
     pub node: Node,
     /// Its latest heartbeat.
     pub beat_at: Time,
-    /// When it said that it stops.
+    /// When it announced that it stops.
     pub goodbye_at: Option<Time>,
-    /// When the others found that it is gone.
+    /// When another node found that it is gone.
     pub found_at: Option<Time>,
     /// The duties that it cannot do now, and parts of them that it has not done for a while.
     pub unable: Vec<String>,
@@ -53,7 +53,7 @@ pub struct KnownNode {
 }
 
 impl KnownNode {
-    /// Whether it lives, by its heartbeats and what it said.
+    /// Whether the node is alive, by its heartbeats and its goodbye.
     pub fn state(&self, gone_after: TimeDelta, now: Time) -> NodeState {
         match self.goodbye_at {
             Some(_) => NodeState::Stopped,
@@ -63,15 +63,15 @@ impl KnownNode {
     }
 }
 
-/// Whether a node lives.
+/// Whether a node is alive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, IntoStaticStr)]
 #[strum(serialize_all = "lowercase")]
 pub enum NodeState {
-    /// It beats.
+    /// It sends heartbeats.
     Alive,
-    /// It has not beaten for longer than it may.
+    /// Its latest heartbeat is too long ago.
     Silent,
-    /// It has said that it stops.
+    /// It has announced that it stops.
     Stopped,
 }
 
@@ -87,21 +87,22 @@ impl NodeState {
 pub struct KnownDuty {
     /// `ingest`, `sweeper` or `web`.
     pub name: String,
-    /// The latest heartbeat of anybody who does it.
+    /// The latest heartbeat of a node that does it.
     pub beat_at: Time,
 }
 
-/// What a look at the others has found, which nobody has told yet; it is the caller's to tell.
+/// What [`Store::watch`] has found. No other caller gets the same, so the caller has to tell the
+/// operator.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NodeChanges {
     /// Nodes that stopped without saying goodbye, by where they ran.
     pub gone: Vec<GoneNodes>,
-    /// Duties that nobody does.
+    /// Duties that no node does.
     pub missing: Vec<KnownDuty>,
 }
 
 impl Store {
-    /// Records that the node stops as it was asked to.
+    /// Records that the node stops on request.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -112,8 +113,9 @@ impl Store {
         Ok(())
     }
 
-    /// Looks for nodes and duties whose last heartbeat is longer ago than these spans. Each is found once, by one caller alone,
-    /// until it beats again; a duty that is snoozed is found when the snooze has ended. Rows of nodes that are long dead are removed.
+    /// Looks for nodes and duties whose latest heartbeat is longer ago than these spans. Only one
+    /// caller finds each, once until its next heartbeat. A snoozed duty is found after the snooze
+    /// has ended. Rows of nodes without a heartbeat for a day are removed.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -125,14 +127,14 @@ impl Store {
     ) -> Result<NodeChanges, StoreError> {
         let (duties, nodes) = (self.duties()?, self.nodes()?);
         let lives = |known: &KnownNode| known.goodbye_at.is_none() && now - known.beat_at <= gone_after;
-        // Who lives and cannot do its work says so itself.
+        // A live node that cannot do its work reports that itself.
         let is_missing = |duty: &&KnownDuty| {
             let has_it =
                 |known: &KnownNode| [duty.name.as_str(), "standalone"].contains(&known.node.role.as_str());
             duty.beat_at < now - missing_after && !nodes.iter().any(|known| lives(known) && has_it(known))
         };
         let connection = &mut *self.get()?;
-        // What is snoozed is told when that ends, so nobody takes it on before.
+        // A snoozed duty is reported when the snooze ends, so nobody claims it before.
         let untold: Vec<String> = duties::table
             .filter(duties::told_at.is_null())
             .filter(duties::snoozed_until.is_null().or(duties::snoozed_until.le(ms(now))))
@@ -152,7 +154,8 @@ impl Store {
         }
         write_on(self.file(), connection, |connection| {
             let (mut watched, mut found) = (NodeChanges::default(), Vec::new());
-            // Duties first, as in a heartbeat: two who lock rows of both must not wait for each other.
+            // Duties first, as in a heartbeat, so that two transactions that lock rows of both
+            // tables do not deadlock.
             for duty in missing {
                 let claimed = sql_query(
                     "UPDATE duties SET told_at = $1
@@ -183,7 +186,7 @@ impl Store {
         })
     }
 
-    /// The nodes, by role and start; those of the last day.
+    /// The nodes of the last day, by role and start.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -195,7 +198,7 @@ impl Store {
         Ok(rows.into_iter().map(NodeRow::known).collect())
     }
 
-    /// The duties that anybody has had.
+    /// The duties that any node has ever had.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -227,7 +230,8 @@ impl Store {
     }
 }
 
-/// A duty as somebody reads it at `now`: where heartbeats are stored seldom, those of its nodes tell more.
+/// The latest heartbeat of a duty. On SQLite, where duties are stored seldom, a heartbeat of one of
+/// its nodes may be later.
 fn duty_beat(row: &DutyRow, nodes: &[KnownNode]) -> Time {
     let doers = nodes.iter().filter(|known| {
         [row.name.as_str(), "standalone"].contains(&known.node.role.as_str())

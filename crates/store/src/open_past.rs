@@ -1,4 +1,5 @@
-//! What is to be confirmed of what was done while everybody could, and its confirmation ([`innkeeper_core::open_past`]).
+//! Users, tokens and shares that were made or changed while the instance was open to everybody, and
+//! their confirmation ([`innkeeper_core::open_past`]).
 
 use diesel::prelude::*;
 use innkeeper_core::Time;
@@ -12,31 +13,32 @@ use crate::schema::{audit, invitations, shares, tokens, users};
 use crate::tokens::{find_token, owner_of};
 use crate::{ActingStore, Store, StoreError};
 
-/// How many of each have yet to be confirmed.
+/// How many users, tokens and shares are not confirmed yet.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Unconfirmed {
     /// Users.
     pub users: i64,
     /// Tokens.
     pub tokens: i64,
-    /// Status pages and badges that are shown outside.
+    /// Status pages and badges that are shown without a login.
     pub shares: i64,
 }
 
-/// What became of the wish to confirm a token.
+/// The outcome of confirming a token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TokenConfirmed {
-    /// It can be used.
+    /// The token can be used.
     Done,
-    /// There is none of this number.
+    /// There is no token of this number.
     Unknown,
-    /// It is this user's, who has to be confirmed first.
+    /// It belongs to this user, who has to be confirmed first.
     OwnerFirst(String),
 }
 
 impl Store {
-    /// Has those users, tokens and shares confirmed anew that the audit log says were made or changed by nobody knows whom:
-    /// the migration knows the simplest cases alone, and a node of an older version may have let anybody act since.
+    /// Requires a confirmation of all users, tokens and shares that unnamed visitors made or
+    /// changed, according to the audit log. The migration only covers the simplest cases, and a
+    /// node of an older version may have let visitors act since.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -44,7 +46,8 @@ impl Store {
         self.write(doubt)
     }
 
-    /// How much has yet to be confirmed of what was made while the instance was open.
+    /// How many users, tokens and shares from the time when the instance was open are not confirmed
+    /// yet.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -60,7 +63,8 @@ impl Store {
         Ok(Unconfirmed { users, tokens, shares })
     }
 
-    /// How many tokens are nobody's because their maker was removed before tokens ended with their users.
+    /// How many tokens have no owner because their maker was removed by an older version, in which
+    /// tokens did not end with their users.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -72,9 +76,10 @@ impl Store {
 }
 
 impl ActingStore {
-    /// Lets somebody in whom anybody made or changed while the instance was open, as what they are now. Their password and
-    /// sessions end, and the links to them, since nobody knows in whose hands these are: give them another link. None when
-    /// there is no such user.
+    /// Confirms a user whom an unnamed visitor made or changed while the instance was open; the
+    /// role stays as it is now. The user's password, sessions, second factors and invitation links
+    /// end, because strangers may have them, so the user needs a new link. None when there is no
+    /// such user.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -92,13 +97,14 @@ impl ActingStore {
             end_factors(connection, id)?;
             let (subject, role) = (format!("user {}", user.name), user.role.as_str());
             self.note(connection, "confirm user", &subject, role, now)?;
-            // What they made meanwhile is confirmed by itself.
+            // What this user made meanwhile is doubted and confirmed separately.
             doubt(connection)?;
             Ok(Some(User { confirmed: true, has_password: false, ..user }))
         })
     }
 
-    /// Lets a token be used that anybody made while the instance was open; it is whose who confirms it.
+    /// Confirms a token that an unnamed visitor made while the instance was open. A token without
+    /// an owner then belongs to the user who confirms it.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -124,7 +130,7 @@ impl ActingStore {
     }
 }
 
-/// Reads the log, and has what it doubts confirmed anew.
+/// Reads the audit log, and requires a confirmation of everything that it casts doubt on.
 fn doubt(connection: &mut AnyConnection) -> Result<(), StoreError> {
     let log: Vec<(i64, String, String, String)> = audit::table
         .filter(audit::action.eq_any(ACTIONS))
@@ -156,7 +162,8 @@ fn doubt(connection: &mut AnyConnection) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Has a user confirmed who was made or changed at `at` by nobody knows whom: not one who has the name since.
+/// Requires a confirmation of the user of this name, whom an unnamed visitor made or changed at
+/// `at`. A later user of the same name is not meant.
 fn doubt_user(connection: &mut AnyConnection, name: &str, at: Time) -> Result<(), StoreError> {
     let doubted = users::table
         .filter(users::name.eq(name))
@@ -172,7 +179,7 @@ fn doubt_user(connection: &mut AnyConnection, name: &str, at: Time) -> Result<()
     Ok(())
 }
 
-/// Ends the links by which a password of this user can be chosen.
+/// Ends the links with which a password for this user can be chosen.
 fn end_links(connection: &mut AnyConnection, user_id: i64) -> Result<(), StoreError> {
     diesel::delete(invitations::table.filter(invitations::user_id.eq(user_id))).execute(connection)?;
     Ok(())

@@ -1,4 +1,4 @@
-//! What pages ask for beside reservations: alerts, deliveries, counts.
+//! What pages show beside reservations: alerts, deliveries, counts.
 
 use std::collections::HashMap;
 
@@ -18,15 +18,15 @@ use crate::rows::{AlertRow, CHECKED_OUT, ms, time, word};
 use crate::schema::{alerts, deliveries};
 use crate::{Store, StoreError};
 
-/// The most alerts that the bars of one page are drawn from.
+/// The most alerts that are read for the uptime bars of one page.
 const MOST_TROUBLES: i64 = 50_000;
 
-/// What small indexes know.
+/// Counts that come from small indexes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Alerts that are open.
+    /// How many alerts are open.
     pub down: i64,
-    /// Messages that wait.
+    /// How many messages wait.
     pub waiting: i64,
 }
 
@@ -63,12 +63,12 @@ pub enum Topic {
     Job {
         /// Its number.
         reservation_id: i64,
-        /// Of which app.
+        /// Its app.
         app: String,
-        /// And component.
+        /// Its component.
         component: String,
     },
-    /// Something else, as its subject says.
+    /// Something else; this is the subject of the message.
     Subject(String),
 }
 
@@ -107,11 +107,11 @@ pub struct SentDelivery {
 /// A reservation with many alerts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadGuest {
-    /// Which.
+    /// Its number.
     pub reservation_id: i64,
-    /// Of which app.
+    /// Its app.
     pub app: String,
-    /// And component.
+    /// Its component.
     pub component: String,
     /// How many alerts opened.
     pub alerts: i64,
@@ -133,7 +133,7 @@ impl Store {
             .load(&mut *self.get()?)?)
     }
 
-    /// How many alerts are open and how many messages wait: what two small indexes know.
+    /// How many alerts are open and how many messages wait. Reads two small indexes.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -148,7 +148,8 @@ impl Store {
         })
     }
 
-    /// Alerts before the number `before`, latest first: of one reservation or of all, the open ones or the past.
+    /// Alerts before the number `before`, latest first, of one reservation or of all. `open`
+    /// chooses open alerts, past alerts, or both.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -162,7 +163,7 @@ impl Store {
         self.alerts_where(reservation_id, None, open, before, limit)
     }
 
-    /// The same of these apps alone.
+    /// Like [`Store::alerts`], for reservations of these apps only.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -217,8 +218,8 @@ impl Store {
         Ok(readable(rows, alert))
     }
 
-    /// The alerts of each of these reservations that were open at some time since the instant beside it, in no order. One that was
-    /// withdrawn was no trouble.
+    /// For each of these reservations, when it was down since the time given with it, in no order.
+    /// Withdrawn alerts do not count.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -227,7 +228,8 @@ impl Store {
         if since.is_empty() {
             return Ok(troubles);
         }
-        // Each has its own span, so that the long one of its neighbour does not load all alerts of a job that fails each second.
+        // Each reservation has its own span. A common one could be long, and load all alerts of a
+        // job that fails each second.
         let wanted: Vec<String> = since.iter().map(|(id, since)| format!("({id}, {})", ms(*since))).collect();
         let rows: Vec<TroubleRow> = sql_query(format!(
             "WITH wanted (id, since) AS (VALUES {})
@@ -285,7 +287,8 @@ impl Store {
         Ok(readable(rows, DeliveryRow::sent))
     }
 
-    /// The reservations with the most alerts since `since`, worst first. Those that were withdrawn do not count.
+    /// The reservations with the most alerts since `since`, worst first. Withdrawn alerts do not
+    /// count.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.

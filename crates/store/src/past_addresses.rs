@@ -1,4 +1,5 @@
-//! The addresses (slugs) of reservations that were checked out and can come back.
+//! The slugs of reservations whose checkout can be undone. A slug is the address of a reservation
+//! within its app.
 
 use std::collections::HashSet;
 
@@ -10,7 +11,8 @@ use crate::StoreError;
 use crate::connection::AnyConnection;
 use crate::schema::checkouts;
 
-/// The addresses of what a version before has checked out: they stand in the reservation alone.
+/// The addresses of a reservation that an older version has checked out. Only the kept reservation
+/// contains them.
 fn addresses_in(component: &str, kept: &str) -> Vec<String> {
     let kept: Value = match serde_json::from_str(kept) {
         Ok(kept) => kept,
@@ -20,12 +22,13 @@ fn addresses_in(component: &str, kept: &str) -> Vec<String> {
         }
     };
     let address = |name: &str| kept["reservation"][name].as_str().map(str::to_owned);
-    // What was checked out before slugs were stored has the one that was made of its name.
+    // A reservation that was checked out before slugs were stored has the slug that was made of its
+    // name.
     let slug = address("slug").filter(|slug| !slug.is_empty()).unwrap_or_else(|| slug::of_before(component));
     std::iter::once(slug).chain(address("old_slug")).filter(|slug| !slug.is_empty()).collect()
 }
 
-/// The slug and the old slug of the latest that was checked out under these names.
+/// The slug and the old slug of the latest reservation that was checked out under these names.
 pub(crate) fn latest_addresses(
     connection: &mut AnyConnection,
     app: &str,
@@ -45,7 +48,8 @@ pub(crate) fn latest_addresses(
     })
 }
 
-/// Which of `wanted` are addresses of what was checked out of the app, and can come back; not those of `component`.
+/// Which of `wanted` are addresses of reservations of the app whose checkout can be undone. Those
+/// of `component` are left out.
 pub(crate) fn addresses_among(
     connection: &mut AnyConnection,
     app: &str,
@@ -61,7 +65,8 @@ pub(crate) fn addresses_among(
         others().filter(checkouts::slug.is_null()).select((checkouts::component, checkouts::reservation));
     let mut found: HashSet<String> = now.load(connection)?.into_iter().collect();
     found.extend(before.load::<String>(connection)?);
-    // For the day after an upgrade.
+    // Checkouts of an older version, which has no column of slugs. They exist for a day after an
+    // upgrade.
     let older: Vec<(String, String)> = older.load(connection)?;
     let older = older.iter().flat_map(|(component, kept)| addresses_in(component, kept));
     found.extend(older.filter(|address| wanted.contains(address)));

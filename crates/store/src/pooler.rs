@@ -1,8 +1,9 @@
 //! Connection poolers in transaction mode (PgBouncer's `pool_mode = transaction`).
 //!
-//! Behind one, each transaction may run on another connection of the server, so that nothing of a session lasts: no settings, no
-//! prepared statements, no session locks. A store that knows of it does without; one that does not would work by chance, so
-//! the start looks whether there is one.
+//! Behind such a pooler each transaction may run on another connection of the server, so that
+//! nothing of a session lasts: no settings, no prepared statements, no session locks. A store that
+//! is told of the pooler does without these. A store that is not told would work only by chance, so
+//! a start checks whether there is a pooler.
 
 use diesel::connection::{CacheSize, Connection as _};
 use diesel::{PgConnection, RunQueryDsl, sql_query, sql_types};
@@ -10,7 +11,8 @@ use diesel::{PgConnection, RunQueryDsl, sql_query, sql_types};
 use crate::guard::{self, Bounds, IDLE_IN_TRANSACTION};
 use crate::{DatabaseKind, Store, StoreError};
 
-/// How often it is looked: beside other clients of the pooler it may take several looks to be given the same connection twice.
+/// How many times the check looks. With other clients on the pooler it may take several looks to
+/// see a change of connection.
 const LOOKS: usize = 6;
 
 /// Whether a pooler stands before the server, so that a connection's session cannot be relied on.
@@ -23,7 +25,8 @@ pub(crate) enum Pooling {
     Transaction,
 }
 
-/// Connects behind a pooler: settings are made at the beginning of each transaction, and no statement gets a name.
+/// Connects through a pooler. Settings are made at the beginning of each transaction, and no
+/// statement is prepared under a name.
 pub(crate) fn connect(url: &str, bounds: Bounds) -> Result<PgConnection, diesel::ConnectionError> {
     let mut connection = guard::connect(url, bounds.here)?;
     connection.set_prepared_statement_cache_size(CacheSize::Disabled);
@@ -41,7 +44,8 @@ fn settings(bounds: Bounds) -> String {
 }
 
 impl Store {
-    /// Refuses a pooler in transaction mode that the store was not told of. It leaves nothing behind on the server.
+    /// Fails with [`StoreError::Pooler`] when there is a pooler in transaction mode that the store
+    /// was not told of. Leaves nothing behind on the server.
     pub(crate) fn refuse_unknown_pooler(&self) -> Result<(), StoreError> {
         if self.backend() != DatabaseKind::Postgres || self.pooling() != Pooling::None {
             return Ok(());
@@ -51,7 +55,7 @@ impl Store {
         let (first, mut seen) = (process(&mut one)?, Vec::new());
         for _ in 0..LOOKS {
             seen.push(process(&mut other)?);
-            // Its own session lasts, and nobody else is in it.
+            // Without a pooler each connection keeps its own session, and no other uses it.
             if process(&mut one)? != first
                 || seen.iter().any(|of_other| *of_other == first || *of_other != seen[0])
             {
@@ -68,7 +72,7 @@ struct Process {
     pid: i32,
 }
 
-/// The server's process behind the connection just now.
+/// The number of the server process that answers on this connection now.
 fn process(connection: &mut PgConnection) -> Result<i32, StoreError> {
     let found: Process = sql_query("SELECT pg_backend_pid() AS pid").get_result(connection)?;
     Ok(found.pid)

@@ -1,7 +1,9 @@
-//! Reading reservations so that one row that cannot be read is named, and keeps nobody from reading the others.
+//! Reading reservations so that one row that cannot be read is reported, and the others are still
+//! read.
 //!
-//! A row may hold NULL or text where a number belongs (an SQLite file that was edited by hand), or lie on a damaged page. SQLite reads
-//! text as the number 0, which would accuse a healthy job, so that types are asked for.
+//! A row may hold NULL or text where a number belongs (in an SQLite file that was edited by hand),
+//! or lie on a damaged page. SQLite reads text as the number 0, which would blame a healthy job.
+//! Therefore the types of the values are checked.
 
 use std::fmt::{self, Write as _};
 
@@ -28,10 +30,10 @@ pub(crate) fn readable<R, T>(rows: Vec<R>, read: impl Fn(R) -> Result<T, StoreEr
         .collect()
 }
 
-/// So many ids in one statement.
+/// The most ids in one statement.
 const CHUNK: usize = 500;
 
-/// The columns of numbers beside those of the spec.
+/// The columns that hold numbers, beside those of the spec.
 const NUMBERS: [&str; 19] = [
     "r.created_at",
     "s.last_checkin_at",
@@ -54,7 +56,7 @@ const NUMBERS: [&str; 19] = [
     "s.heard_at",
 ];
 
-/// Reservations that one line of the log, or one answer, names.
+/// The most reservations that one line of the log, or one answer, names.
 const NAMED: usize = 10;
 
 /// A reservation that cannot be read.
@@ -66,7 +68,7 @@ pub struct Unreadable {
     pub app: String,
     /// Its component.
     pub component: String,
-    /// Why.
+    /// Why it cannot be read.
     pub problem: String,
 }
 
@@ -86,7 +88,7 @@ impl fmt::Display for Unreadable {
     }
 }
 
-/// What is missing from a list because it cannot be read.
+/// The reservations that are missing from a list because they cannot be read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LeftOut {
     /// The first of them.
@@ -122,7 +124,7 @@ impl LeftOut {
         }
     }
 
-    /// Adds rows of which only the numbers are known.
+    /// Adds rows of which only the number is known, each with what is wrong with it.
     pub(crate) fn add_all(
         &mut self,
         connection: &mut AnyConnection,
@@ -135,7 +137,7 @@ impl LeftOut {
         Ok(())
     }
 
-    /// Says it in the log, whatever the list: pages are fetched every few seconds.
+    /// Writes it to the log, but seldom, because pages are fetched every few seconds.
     pub(crate) fn say(&self) {
         static LEFT_OUT: Seldom = Seldom::new();
         if let Some(line) = self.line() {
@@ -144,7 +146,7 @@ impl LeftOut {
     }
 }
 
-/// A reservation that cannot be read for this reason.
+/// Names a reservation that cannot be read for this reason.
 pub(crate) fn named(
     connection: &mut AnyConnection,
     id: i64,
@@ -154,7 +156,8 @@ pub(crate) fn named(
     Ok(Unreadable { reservation_id: id, app, component, problem })
 }
 
-/// App and component, from the table or, where that cannot be read, from the index of names; empty where neither can.
+/// App and component from the table or, where that cannot be read, from the index of names. Empty
+/// where neither can be read.
 pub(crate) fn names_of(connection: &mut AnyConnection, id: i64) -> Result<(String, String), StoreError> {
     let of_table = apart(connection, |connection| {
         let names = reservations::table
@@ -175,8 +178,8 @@ pub(crate) fn names_of(connection: &mut AnyConnection, id: i64) -> Result<(Strin
     }
 }
 
-/// Numbers and names from the index of names, and no look at the table: for an SQLite table of which not all can be read. Of Postgres
-/// nothing, since there an index alone says nothing for sure.
+/// Numbers and names from the index of names, without reading the table: for an SQLite table with
+/// damaged rows. Empty on Postgres, where an index alone cannot be read.
 pub(crate) fn indexed_names(
     connection: &mut AnyConnection,
     which: &str,
@@ -197,18 +200,21 @@ pub(crate) struct Read {
     pub unreadable: Vec<(i64, String)>,
 }
 
-/// The reservations `ids` with their states, in no order. Those that are not there are left out. Within a transaction over Postgres, which
-/// a statement that fails ends, it fails where any of them cannot be read.
+/// The reservations `ids` with their states, in no order. Those that do not exist are left out.
+/// Within a transaction on Postgres this fails when any row cannot be read, because a failing
+/// statement aborts the transaction; see [`read_within`].
 pub(crate) fn read(connection: &mut AnyConnection, ids: &[i64]) -> Result<Read, StoreError> {
     read_by(connection, ids, read_together)
 }
 
-/// The same within a transaction, whatever the database. Over Postgres each attempt costs a savepoint.
+/// Like [`read`], but works within a transaction on either database. On Postgres each attempt costs
+/// a savepoint.
 pub(crate) fn read_within(connection: &mut AnyConnection, ids: &[i64]) -> Result<Read, StoreError> {
     read_by(connection, ids, |connection, ids| apart(connection, |connection| read_together(connection, ids)))
 }
 
-/// Reads something so that the transaction outlives its failure: SQLite's does by itself, Postgres's needs a savepoint.
+/// Reads something so that the transaction survives a failure. Postgres needs a savepoint for this,
+/// SQLite does not.
 pub(crate) fn apart<T>(
     connection: &mut AnyConnection,
     read: impl FnOnce(&mut AnyConnection) -> Result<T, StoreError>,
@@ -229,7 +235,7 @@ fn read_by(connection: &mut AnyConnection, ids: &[i64], attempt: Attempt) -> Res
     Ok(read)
 }
 
-/// Halves what cannot be read until the row at fault stands alone.
+/// Halves a set of ids that cannot be read, until the row at fault is alone.
 fn read_apart(
     connection: &mut AnyConnection,
     ids: &[i64],
@@ -255,7 +261,7 @@ fn read_apart(
     }
 }
 
-/// Whether nothing more can be read in the transaction that is open: whatever is asked next, Postgres refuses it.
+/// Whether the open transaction is aborted, so that Postgres refuses every further statement.
 pub(crate) fn is_over(connection: &mut AnyConnection) -> bool {
     let AnyConnection::Postgres(connection) = connection else { return false };
     connection.batch_execute("SELECT").is_err()
@@ -279,11 +285,11 @@ fn read_together(
     Ok((rows, malformed.into_iter().map(|one| (one.id, one.problem())).collect()))
 }
 
-/// A row with something else where a number belongs.
+/// A row with a value of another type where a number belongs.
 pub(crate) struct Malformed {
     /// The reservation.
     pub id: i64,
-    /// Whether it is in the terms, and not in the state.
+    /// Whether the column is in `reservations`, not in `states`.
     pub is_in_terms: bool,
     column: String,
 }
@@ -296,7 +302,8 @@ impl Malformed {
     }
 }
 
-/// Rows with something else where a number belongs. Postgres does not let that happen.
+/// Rows with a value of another type where a number belongs. Always empty on Postgres, which
+/// prevents that.
 pub(crate) fn malformed(connection: &mut AnyConnection, ids: &[i64]) -> Result<Vec<Malformed>, StoreError> {
     let AnyConnection::Sqlite(connection) = connection else { return Ok(Vec::new()) };
     if ids.is_empty() {
@@ -326,12 +333,12 @@ pub(crate) fn malformed(connection: &mut AnyConnection, ids: &[i64]) -> Result<V
     Ok(rows.into_iter().map(malformed).collect())
 }
 
-/// Ids as SQL lists them.
+/// Ids as an SQL list.
 pub(crate) fn list(ids: &[i64]) -> String {
     ids.iter().map(i64::to_string).collect::<Vec<_>>().join(", ")
 }
 
-/// A number and a text that a query brings back.
+/// A row of a query that returns a number and a text.
 #[derive(QueryableByName)]
 pub(crate) struct IdAndText {
     #[diesel(sql_type = BigInt)]

@@ -1,4 +1,4 @@
-//! What is shown: reservations, and how they stand.
+//! Reading reservations and their state for pages and the API.
 
 use std::collections::HashMap;
 
@@ -17,7 +17,7 @@ use crate::schema::{alerts, ping_keys, reservations, runs};
 use crate::{LeftOut, Seldom, Store, StoreError, sites};
 
 impl Store {
-    /// How many alerts are open because nothing came by the deadline.
+    /// How many alerts are open because a check-in was missed.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -35,8 +35,8 @@ impl Store {
     }
 }
 
-/// These rows as they stand at `now`, in their order; with `ids`, the rows are few, and these are theirs: then only what belongs to
-/// them is read. What cannot be read is added to `left_out`.
+/// Assesses these rows at `now`, in their order. `ids` are the numbers of the rows, where they are
+/// few: then only what belongs to them is read. Rows that cannot be read are added to `left_out`.
 pub(crate) fn assessed(
     connection: &mut AnyConnection,
     rows: Vec<(ReservationRow, StateRow)>,
@@ -87,7 +87,7 @@ fn ping_keys_of(
     Ok(query.load(connection)?.into_iter().collect())
 }
 
-/// The runs that have begun and not ended by themselves.
+/// The runs that have begun and not ended, by reservation.
 fn going_runs(
     connection: &mut AnyConnection,
     ids: Option<&[i64]>,

@@ -1,4 +1,4 @@
-//! The rows of reservations: found, locked and inserted, for all files that change reservations.
+//! Finding, locking and inserting rows of reservations, for all files that change reservations.
 
 use diesel::prelude::*;
 use diesel::sql_query;
@@ -37,7 +37,8 @@ pub(crate) fn find_by_id(
         .optional()?)
 }
 
-/// Locks the states of the reservations `ids` in id order, as everybody takes them. SQLite has one writer, and this is it.
+/// Locks the states of the reservations `ids` in the order of their ids, as every transaction does.
+/// On SQLite nothing needs to be locked, because the transaction that writes is the only one.
 pub(crate) fn lock_states(connection: &mut AnyConnection, ids: &[i64]) -> Result<(), StoreError> {
     if let AnyConnection::Postgres(connection) = connection {
         states::table
@@ -50,7 +51,7 @@ pub(crate) fn lock_states(connection: &mut AnyConnection, ids: &[i64]) -> Result
     Ok(())
 }
 
-/// See [`Store::ping_key`].
+/// See [`crate::Store::ping_key`].
 pub(crate) fn ping_key(connection: &mut AnyConnection, app: &str) -> Result<String, StoreError> {
     let known: Option<String> = ping_keys::table
         .filter(ping_keys::app.eq(app))
@@ -67,7 +68,7 @@ pub(crate) fn ping_key(connection: &mut AnyConnection, app: &str) -> Result<Stri
     Ok(ping_keys::table.filter(ping_keys::app.eq(app)).select(ping_keys::key).first(connection)?)
 }
 
-/// Notes for the sweeper which of the terms that it judges by are other than at its last look.
+/// Notes for the sweeper which of the terms that it judges by have changed since it looked last.
 pub(crate) fn note_changed(connection: &mut AnyConnection, id: i64, changed: &str) -> Result<(), StoreError> {
     let known: Option<Option<String>> = states::table
         .filter(states::reservation_id.eq(id))
@@ -87,12 +88,13 @@ pub(crate) fn note_changed(connection: &mut AnyConnection, id: i64, changed: &st
     Ok(())
 }
 
-/// The end of a snooze, as the audit log says it.
+/// The end of a snooze, as the audit log writes it.
 pub(crate) fn snooze_end(until: Time) -> String {
     until.format("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
-/// Inserts the row of a reservation; with `id`, under that number. None when its names or its slug are taken.
+/// Inserts the row of a reservation, with the number `id` if one is given. None when its names or
+/// its slug are taken.
 pub(crate) fn insert(
     connection: &mut AnyConnection,
     id: Option<i64>,
@@ -116,7 +118,7 @@ pub(crate) fn insert(
                 .optional()?
         };
     }
-    // What is inserted is returned in a form of each database's own.
+    // A macro, because the types of the two databases' `RETURNING` queries differ.
     Ok(match connection {
         AnyConnection::Postgres(connection) => insert!(connection),
         AnyConnection::Sqlite(connection) => insert!(connection),

@@ -1,4 +1,4 @@
-//! Making, changing and snoozing reservations. `reserve.rs` has how one is made.
+//! Making, changing and snoozing reservations. `reserve.rs` contains how one is made.
 
 use diesel::prelude::*;
 use innkeeper_core::Time;
@@ -15,14 +15,14 @@ use crate::schema::{alerts, reservations, states};
 use crate::terms::{Reserved, change};
 use crate::{ActingStore, Store, StoreError, reserve};
 
-/// What became of a change.
+/// The outcome of a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChangeOutcome {
-    /// It is as wished.
+    /// The reservation is as requested.
     Done,
     /// There is no such reservation.
     Unknown,
-    /// Somebody else changed it in between.
+    /// Somebody else has changed it meanwhile.
     Outdated,
 }
 
@@ -54,7 +54,8 @@ impl Store {
         Ok(Some((row.with(&state)?, alert.map(|alert| alert.open_alert()).transpose()?)))
     }
 
-    /// The key that stands before a slug in the app's ping addresses; made at the first asking.
+    /// The key that stands before a slug in the app's ping addresses. It is made when it is asked
+    /// for the first time.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -64,7 +65,8 @@ impl Store {
 }
 
 impl ActingStore {
-    /// Makes the reservation, or changes the existing one as wished.
+    /// Makes the reservation, or changes the existing one as `patch` says. A request that is
+    /// incomplete or not possible is no error, but [`Reserved::Incomplete`].
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -79,10 +81,11 @@ impl ActingStore {
         self.write(|connection| Ok(reserve_with_alerters(connection, app, component, wish, now)?.0))
     }
 
-    /// Makes a reservation of names that nobody has yet. None when they are taken.
+    /// Makes a reservation and returns its number. None when its names are taken.
     ///
     /// # Errors
-    /// A `StoreError` when the database cannot be reached, or refuses the statement.
+    /// [`StoreError::Invalid`] when its slug is taken or its schedule never comes due again, and
+    /// otherwise a `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn create(&self, spec: Spec, now: Time) -> Result<Option<i64>, StoreError> {
         self.write(|connection| {
             let id = create(connection, spec.clone(), now)?;
@@ -93,10 +96,13 @@ impl ActingStore {
         })
     }
 
-    /// Changes the reservation of this number as wished, if its spec is still the one that `expected` takes.
+    /// Changes the reservation of this number as `patch` says, if `expected` accepts its current
+    /// spec.
     ///
     /// # Errors
-    /// A `StoreError` when the database cannot be reached, or refuses the statement.
+    /// [`StoreError::Invalid`] when its new slug is taken or its new schedule never comes due
+    /// again, and otherwise a `StoreError` when the database cannot be reached, or refuses the
+    /// statement.
     pub fn change(
         &self,
         id: i64,
@@ -133,7 +139,8 @@ impl ActingStore {
         reserve::note_terms(connection, &self.actor, before, after, now)
     }
 
-    /// Lets nothing be told of the reservation until `until`. False when there is none.
+    /// Snoozes the reservation: nobody is told of its troubles before `until`. Returns false when
+    /// there is no such reservation.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -151,7 +158,7 @@ impl ActingStore {
         })
     }
 
-    /// The same by its number.
+    /// Like [`ActingStore::snooze`], for the reservation of this number.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -168,7 +175,7 @@ impl ActingStore {
         })
     }
 
-    /// Ends a snooze now. False when there is no such reservation.
+    /// Ends a snooze now. Returns false when there is no such reservation.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.

@@ -1,4 +1,4 @@
-//! Making a reservation, or changing the one that is there, as somebody asks.
+//! Handles a request for a reservation: makes it, or changes the existing one.
 
 use std::borrow::Cow;
 
@@ -15,14 +15,15 @@ use crate::schema::reservations;
 use crate::terms::{Reserved, change};
 use crate::{Actor, StoreError, audit, lookup_keys, slugs};
 
-/// A wish for a reservation, and whose it is.
+/// A request for a reservation, and who makes it.
 #[derive(Clone, Copy)]
 pub(crate) struct ReservationRequest<'w> {
-    /// What is wished.
+    /// What is requested.
     pub patch: &'w Patch,
-    /// Whether a job brings it along with a check-in: of it counts what differs from what it brought the last time.
+    /// Whether a job sends the request with a check-in. Then only what differs from its previous
+    /// request counts.
     pub is_brought: bool,
-    /// Whose it is.
+    /// Who makes the request.
     pub by: &'w Actor,
 }
 
@@ -31,7 +32,8 @@ pub(crate) const MAKE: &str = "make reservation";
 /// A change of its spec there.
 const CHANGE: &str = "change reservation";
 
-/// Makes a reservation, or changes the one that is there. Returns also the `alerters` that it has then.
+/// Makes a reservation, or changes the existing one. Also returns the `alerters` that it has
+/// afterwards.
 pub(crate) fn reserve_with_alerters(
     connection: &mut AnyConnection,
     app: &AppName,
@@ -40,7 +42,8 @@ pub(crate) fn reserve_with_alerters(
     now: Time,
 ) -> Result<(Reserved, Vec<AlerterName>), StoreError> {
     let brought = is_brought.then(|| brought::text(patch));
-    // Again only when another process makes or removes it between the look and the deed.
+    // A further attempt is needed only when another process makes or removes it between reading and
+    // writing.
     for _ in 0..3 {
         let found = find(connection, app, component)?;
         let before = found.as_ref().map(|row| row.terms_with(patch.other_schedule())).transpose()?;
@@ -49,14 +52,16 @@ pub(crate) fn reserve_with_alerters(
         }
         if let Some((row, before)) = found.zip(before) {
             let mut patch = Cow::Borrowed(patch);
-            // Where the reservation cannot be read as it is, all that is brought along may mend it.
+            // Where the existing reservation cannot be read, the whole request counts, because it
+            // may mend it.
             if let Some(brought) = brought.as_ref().filter(|_| row.spec().is_ok()) {
                 match &row.brought {
                     Some(last) if last == brought => {
                         return Ok((Reserved::Unchanged(row.id), before.alerters));
                     }
                     Some(last) => patch = Cow::Owned(brought::news(patch.into_owned(), last)),
-                    // Whether a person changed something since is not known: the job is heard when it says something else.
+                    // No previous request is known, so a person may have changed something since.
+                    // Nothing counts until the job sends something else.
                     None => patch = Cow::Owned(Patch::default()),
                 }
             }
@@ -97,7 +102,7 @@ pub(crate) fn reserve_with_alerters(
     Err(StoreError::Unavailable(format!("{app}/{component} is being made and removed at the same time")))
 }
 
-/// Writes down who made or changed a reservation.
+/// Adds an entry to the audit log about who made or changed a reservation.
 pub(crate) fn note_terms(
     connection: &mut AnyConnection,
     by: &Actor,
@@ -111,8 +116,8 @@ pub(crate) fn note_terms(
     audit::add(connection, by, action, &subject, &detail, now)
 }
 
-/// Writes down who changed a reservation. Two machines that bring different specs for one job change it back and forth: of that
-/// the log has each change once an hour.
+/// Adds an entry to the audit log about who changed a reservation. Two machines that send different
+/// specs for one job change it back and forth, so the same change by a job is logged once an hour.
 fn note_change(
     connection: &mut AnyConnection,
     by: &Actor,
@@ -129,7 +134,7 @@ fn note_change(
     audit::add(connection, by, CHANGE, &subject, &detail, now)
 }
 
-/// Keeps what a job brought along, where it did.
+/// Stores what a job has requested with a check-in, if it has.
 fn note_brought(connection: &mut AnyConnection, id: i64, brought: Option<&str>) -> Result<(), StoreError> {
     if let Some(brought) = brought {
         diesel::update(reservations::table.filter(reservations::id.eq(id)))
@@ -146,8 +151,9 @@ pub(crate) fn create(
     now: Time,
 ) -> Result<Option<i64>, StoreError> {
     spec.schedule.check_ahead(now).map_err(StoreError::Invalid)?;
-    // Made with the first reservation of the app, so that whoever reads the reservation can read its ping address;
-    // and before it, so that whoever makes a reservation of a new app waits for others here, and holds nothing yet.
+    // The ping key is made with the first reservation of an app, so that the ping address can be
+    // read with the reservation. It is made before the reservation, so that two who make
+    // reservations of a new app wait for each other here, without holding other locks.
     ping_key(connection, spec.app.as_str())?;
     let key = Uuid::new_v4();
     let Some(id) = slugs::insert_with_slug(connection, None, key, &spec, now)? else { return Ok(None) };

@@ -1,4 +1,4 @@
-//! Rows as the tables have them, and their way to and from core's types.
+//! The rows of the tables, and their conversion to and from the types of `innkeeper_core`.
 
 use std::ops::Deref;
 
@@ -22,20 +22,20 @@ use uuid::Uuid;
 use crate::StoreError;
 use crate::schema::{alerts, reservations, runs, states};
 
-/// An instant as the columns have it: UTC milliseconds.
+/// A time as the columns hold it: milliseconds since 1970, UTC.
 pub(crate) fn ms(at: Time) -> i64 {
     at.timestamp_millis()
 }
 
-/// An instant of a column. Beyond the calendar's ends it is the nearest end.
+/// The time in a column. A value outside of the calendar's range gives the nearest time within it.
 pub(crate) fn time(ms: i64) -> Time {
     Time::from_timestamp_millis(ms).unwrap_or(if ms < 0 { Time::MIN_UTC } else { Time::MAX_UTC })
 }
 
-/// The word in a column of the row `id`.
+/// Parses the word in a column of the row `id`.
 ///
 /// # Errors
-/// The column, with the word that nobody knows.
+/// [`StoreError::Corrupt`] when the word is unknown; it names the column and the word.
 pub(crate) fn word<W: Word>(
     table: &'static str,
     id: i64,
@@ -60,13 +60,13 @@ pub(crate) struct NamedRow {
     pub component: String,
 }
 
-/// The columns of `reservations` that say what it asks for: read, inserted and updated as they stand here.
+/// The columns of `reservations` that hold the spec. They are read, inserted and updated together.
 #[derive(Debug, Clone, PartialEq, Queryable, Selectable, Insertable, AsChangeset, Serialize, Deserialize)]
 #[diesel(table_name = reservations, treat_none_as_null = true)]
 pub(crate) struct TermsRow {
     pub app: String,
     pub component: String,
-    /// Empty in what older versions kept of a checkout.
+    /// Empty in checkouts that an older version has kept.
     #[serde(default)]
     pub slug: String,
     pub owner: String,
@@ -75,7 +75,7 @@ pub(crate) struct TermsRow {
     pub notify: String,
     pub alerters: String,
     pub alert_msg: String,
-    // Missing in what older versions kept of a checkout.
+    // Missing in checkouts that an older version has kept.
     #[serde(default)]
     pub alert_subject: String,
     #[serde(default)]
@@ -95,7 +95,7 @@ pub(crate) struct TermsRow {
     pub is_site: bool,
 }
 
-/// Those of its columns, and of the row, that are numbers.
+/// The columns of [`TermsRow`] that hold numbers.
 pub(crate) const NUMBERS: [&str; 7] =
     ["grace_ms", "alert_after", "remind_every_ms", "notify_recovery", "max_run_ms", "min_run_ms", "is_site"];
 
@@ -139,10 +139,10 @@ pub(crate) struct ReservationRow {
     #[serde(flatten)]
     pub spec: TermsRow,
     pub created_at: i64,
-    /// What ping addresses called it before slugs were stored; they still may.
+    /// The slug in its ping addresses before slugs were stored. Such addresses still work.
     #[serde(default)]
     pub old_slug: Option<String>,
-    /// What its job brought along last.
+    /// The spec that its job sent with its latest check-in that had one.
     #[serde(default)]
     pub brought: Option<String>,
 }
@@ -155,24 +155,24 @@ impl Deref for ReservationRow {
     }
 }
 
-/// What older versions kept of a checkout has no clauses.
+/// The value of `expect` for checkouts that an older version has kept: no clauses.
 fn no_list() -> String {
     "[]".to_owned()
 }
 
 impl ReservationRow {
-    /// The spec; an error when a column does not hold what it was given.
+    /// The spec.
     ///
     /// # Errors
-    /// A `StoreError` when the database cannot be reached, or refuses the statement.
+    /// [`StoreError::Corrupt`] when a column cannot be parsed.
     pub fn spec(&self) -> Result<Spec, StoreError> {
         self.terms_with(None)
     }
 
-    /// The same; a schedule that cannot be read is no error where somebody gives another.
+    /// The spec; with the schedule `other` in place of one that cannot be parsed.
     ///
     /// # Errors
-    /// A `StoreError` when the database cannot be reached, or refuses the statement.
+    /// [`StoreError::Corrupt`] when a column cannot be parsed.
     pub fn terms_with(&self, other: Option<&Schedule>) -> Result<Spec, StoreError> {
         let corrupt = |problem: String| StoreError::Corrupt { table: "reservations", id: self.id, problem };
         let list = |column: &str, text: &str| {
@@ -216,7 +216,7 @@ impl ReservationRow {
     /// The reservation with its state.
     ///
     /// # Errors
-    /// A `StoreError` when the database cannot be reached, or refuses the statement.
+    /// [`StoreError::Corrupt`] when a column of either row cannot be parsed.
     pub fn with(&self, state: &StateRow) -> Result<Reservation, StoreError> {
         let key = Uuid::parse_str(&self.key).map_err(|error| StoreError::Corrupt {
             table: "reservations",
@@ -255,7 +255,8 @@ pub(crate) struct StateRow {
     pub checkins_seen: i64,
     pub fail_streak: i64,
     pub short_at: Option<i64>,
-    /// Missing in what older versions kept of a checkout; the sweeper looks at what comes back, and says anew.
+    /// Missing in checkouts that an older version has kept. The sweeper sets it anew when the
+    /// reservation comes back.
     #[serde(default)]
     pub eager: bool,
     #[serde(default)]
@@ -272,7 +273,8 @@ pub(crate) struct StateRow {
     pub unexpected_figures: Option<String>,
     #[serde(default)]
     pub unexpected_checkin: Option<i64>,
-    /// What medians count begins with this check-in, where a person has accepted it.
+    /// The check-in from which on medians count, where a person has accepted a new level of
+    /// figures.
     #[serde(default)]
     pub accepted_from: Option<i64>,
 }
@@ -292,10 +294,11 @@ impl StateRow {
         }
     }
 
-    /// Its snoozes. Of one that a version before 2026-12 began only the end is known; it meant that what was due in it is not expected.
+    /// The snoozes. Of a snooze that a version before 2026-12 began only the end is stored. Its
+    /// mode is [`SnoozeMode::Skip`], which was the only meaning then.
     ///
     /// # Errors
-    /// A `StoreError` when the database cannot be reached, or refuses the statement.
+    /// [`StoreError::Corrupt`] when the column cannot be parsed.
     pub fn snoozes(&self) -> Result<Snoozes, StoreError> {
         let Some(end) = self.snoozed_until else { return Ok(Snoozes::default()) };
         let Some(text) = &self.snoozes else {
@@ -337,7 +340,8 @@ impl StateRow {
     }
 }
 
-/// Snoozes as their column has them, beginnings and ends as milliseconds before the end of the last; none where there is none.
+/// Snoozes as their column holds them: beginnings and ends in milliseconds before the end of the
+/// last one. None where there are no snoozes.
 pub(crate) fn snoozes_text(snoozes: &Snoozes) -> Option<String> {
     let end = snoozes.last_until()?;
     let before = |at: Time| (end - at).num_milliseconds();
@@ -370,8 +374,9 @@ impl RunRow {
     }
 }
 
-/// The `ending` of an alert that was closed by a checkout. Any other says why it was withdrawn, or what came late and shows that the job
-/// was well: then there was no trouble.
+/// The `ending` of an alert that was closed by a checkout. Any other `ending` says why the alert
+/// was withdrawn, or which late report shows that the job was well; such an alert does not count as
+/// trouble.
 pub(crate) const CHECKED_OUT: &str = "checked out";
 
 /// One row of `alerts`.
@@ -396,10 +401,18 @@ pub(crate) struct AlertRow {
 }
 
 impl AlertRow {
+    /// The cause.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] when the word is unknown.
     pub fn cause(&self) -> Result<Cause, StoreError> {
         word("alerts", self.id, "cause", &self.cause)
     }
 
+    /// The alert as the rules read it.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] when the reason cannot be parsed.
     pub fn open_alert(&self) -> Result<OpenAlert, StoreError> {
         let reason = serde_json::from_str(&self.reason).map_err(|error| StoreError::Corrupt {
             table: "alerts",

@@ -1,4 +1,4 @@
-//! Runs: pairing starts with their ends while a batch of check-ins is written.
+//! Pairs the starts of runs with their ends while a batch of check-ins is written.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -18,7 +18,7 @@ use crate::schema::runs;
 
 /// The most ended runs of one reservation that are remembered, for check-ins that arrive late.
 const MOST_ENDED: usize = 64;
-/// The most runs of one reservation that are going, or never said that they ended.
+/// The most runs of one reservation that are under way or whose end was never reported.
 const MOST_GOING: usize = 200;
 
 /// The known runs of some reservations, changed in memory and then written back.
@@ -28,7 +28,8 @@ pub(crate) struct Runs {
 }
 
 impl Runs {
-    /// Loads the runs of `reservations`. Their states are locked by the caller, so nobody else changes them.
+    /// Loads the runs of `reservations`. The caller has locked their states, so no other
+    /// transaction changes the runs.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -44,7 +45,8 @@ impl Runs {
         Ok(Self { known, changed: HashSet::new() })
     }
 
-    /// Whether it is a start whose end may be in the history already, recorded by another node.
+    /// Whether the check-in is a start whose end may already be in the history, recorded by another
+    /// node.
     pub fn is_late_start(&self, reservation_id: i64, checkin: &CheckIn) -> bool {
         if checkin.kind != CheckInKind::Start {
             return false;
@@ -52,12 +54,13 @@ impl Runs {
         let run_id = checkin.run_id.map(|id| id.to_string()).unwrap_or_default();
         match self.known.get(&(reservation_id, run_id)) {
             Some(run) => run.ended_at >= Some(ms(checkin.at)),
-            // The end of a first run without an id is remembered by the history alone.
+            // The end of a first run without an id is in the history only.
             None => checkin.run_id.is_none(),
         }
     }
 
-    /// Adds one check-in; returns how long its run took, in milliseconds, where start and end are a pair.
+    /// Adds one check-in. If it ends a run whose start is known, returns how long that took, in
+    /// milliseconds.
     pub fn record(&mut self, reservation_id: i64, checkin: &CheckIn) -> Option<i64> {
         let at = ms(checkin.at);
         let run_id = checkin.run_id.map(|id| id.to_string()).unwrap_or_default();
@@ -66,7 +69,7 @@ impl Runs {
             CheckInKind::Start => {
                 let run = self.run(reservation_id, run_id);
                 if checkin.run_id.is_some() && run.ended_at.is_some_and(|ended| ended < at) {
-                    // What has an id ends once.
+                    // A run with an id ends only once.
                     return None;
                 }
                 if run.started_at < Some(at) {
@@ -118,7 +121,8 @@ impl Runs {
         }
     }
 
-    /// Writes what changed, and forgets the oldest runs of a job that has very many.
+    /// Writes the runs that changed, and removes the oldest runs of a reservation that has very
+    /// many.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -208,7 +212,7 @@ fn forget(
     Ok(())
 }
 
-/// Notes which runs of a reservation it is told of now that they are over their limit.
+/// Notes that the operator is told now that these runs of a reservation are over their time limit.
 pub(crate) fn note_told(
     connection: &mut AnyConnection,
     reservation_id: i64,
@@ -224,7 +228,8 @@ pub(crate) fn note_told(
     Ok(())
 }
 
-/// Forgets which runs of a reservation were told from `since` on: their alert was withdrawn.
+/// Forgets which runs of a reservation were reported at or after `since`, because their alert was
+/// withdrawn.
 pub(crate) fn forget_told(
     connection: &mut AnyConnection,
     reservation_id: i64,

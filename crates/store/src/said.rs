@@ -1,4 +1,5 @@
-//! What messages say beside the conclusion: the output of the latest run, how long runs take, what else is down.
+//! What messages contain beside the conclusion: the output of a run, how long runs take, how many
+//! other jobs are down.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -17,27 +18,28 @@ use crate::connection::AnyConnection;
 use crate::readable::{apart, is_over, list};
 use crate::schema::{alerts, checkins, reservations};
 
-/// Check-ins of a reservation that are looked at: enough for the runs that tell what is usual.
+/// The most check-ins of a reservation that are looked at: enough for a median of its runs.
 const LOOKED_AT: i64 = 40;
 
-/// What a job said last, and how long its runs take.
+/// The latest output of a job, and how long its runs take.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Last {
-    /// Notes of the run that is spoken of: of its end, or else the latest that it has.
+    /// The notes of the run that the message is about: those of its end, or else the latest that it
+    /// has.
     pub notes: String,
-    /// How long the run took that ended last.
+    /// How long that run took.
     pub took: Option<TimeDelta>,
-    /// The median of the runs before it that succeeded.
+    /// The median duration of the successful runs before it.
     pub usual: Option<TimeDelta>,
 }
 
-/// What jobs said last.
+/// The latest output of several jobs.
 pub(crate) struct LastNotes {
     by_id: HashMap<i64, Last>,
     nothing: Last,
 }
 
-/// A check-in without its text.
+/// A check-in without its notes.
 #[derive(QueryableByName)]
 struct Row {
     #[diesel(sql_type = BigInt)]
@@ -55,7 +57,7 @@ struct Row {
 }
 
 impl LastNotes {
-    /// What these said, in two queries for all of them.
+    /// Reads the latest output of these jobs, in two queries for all of them.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -70,7 +72,7 @@ impl LastNotes {
         if ids.is_empty() {
             return Ok(said);
         }
-        // Back from the latest check-in of each, by the chain that the history's own reader follows.
+        // Walks back from the latest check-in of each, along the same chain as `history.rs`.
         let rows: Vec<Row> = sql_query(format!(
             "WITH RECURSIVE back AS (
                  SELECT c.id, c.reservation_id, c.number, c.previous_id, c.at, c.kind, c.duration_ms, c.run_id,
@@ -113,7 +115,7 @@ impl LastNotes {
         Ok(said)
     }
 
-    /// What the job of this reservation said.
+    /// The latest output of this reservation's job.
     pub fn by(&self, reservation_id: i64) -> &Last {
         self.by_id.get(&reservation_id).unwrap_or(&self.nothing)
     }
@@ -128,7 +130,7 @@ impl Row {
         self.is(CheckInKind::Success) || self.is(CheckInKind::Fail)
     }
 
-    /// Whether it is the end of a run that is spoken of.
+    /// Whether it ends a run of the kind that the message is about.
     fn ends(&self, of: OutputOf) -> bool {
         match of {
             OutputOf::Latest | OutputOf::Ended => self.is_end(),
@@ -138,7 +140,8 @@ impl Row {
     }
 }
 
-/// The check-in, of these latest first, whose text is the output of the run that is spoken of.
+/// The check-in whose notes are the output of the run that the message is about. `rows` are sorted
+/// latest first.
 fn with_output(rows: &[Row], of: OutputOf) -> Option<i64> {
     let is_log = |row: &Row| row.is(CheckInKind::Log);
     let its = rows.iter().find(|row| match of {
@@ -149,11 +152,11 @@ fn with_output(rows: &[Row], of: OutputOf) -> Option<i64> {
         OutputOf::Latest => its.or(rows.first())?,
         _ => its?,
     };
-    // Lines of a log need not name their run.
+    // Log entries need not name their run.
     let is_of_run = |row: &&Row| row.run_id == its.run_id || (row.run_id.is_none() && is_log(row));
     let rows: Vec<&Row> = rows.iter().filter(is_of_run).collect();
     let at = rows.iter().position(|row| std::ptr::eq(*row, its))?;
-    // What was logged after its end, or since its start.
+    // Log entries after its end, or since its start.
     let newer = at - rows[..at].iter().rev().take_while(|row| is_log(row)).count();
     let mut all: Vec<&Row> = rows[newer..at].to_vec();
     all.insert(if its.is_end() { 0 } else { all.len() }, its);
@@ -168,7 +171,8 @@ fn with_output(rows: &[Row], of: OutputOf) -> Option<i64> {
     all.into_iter().find(|row| row.has_notes != 0).map(|row| row.id)
 }
 
-/// How long the run took that is spoken of, or else the latest that ended, and the median of the successes before it.
+/// How long the run that the message is about took, or else the latest that ended, and the median
+/// of the successes before it.
 fn lengths(rows: &[Row], of: OutputOf) -> (Option<TimeDelta>, Option<TimeDelta>) {
     let latest = rows.iter().position(|row| row.ends(of)).or_else(|| rows.iter().position(Row::is_end));
     let span = |ms: i64| TimeDelta::try_milliseconds(ms);
@@ -185,11 +189,11 @@ fn lengths(rows: &[Row], of: OutputOf) -> (Option<TimeDelta>, Option<TimeDelta>)
     (took, usual.and_then(span))
 }
 
-/// From so many on, jobs are counted once in a while only: it takes a scan.
+/// From this number on, jobs are counted once in [`SELDOM`] only, because counting takes a scan.
 const VERY_MANY: i64 = 20_000;
 const SELDOM: Duration = Duration::from_secs(10);
 
-/// How many jobs there were when they were counted last.
+/// When jobs were counted last, and how many there were.
 #[derive(Default)]
 pub(crate) struct Counted(Mutex<Option<(Instant, i64)>>);
 
@@ -201,8 +205,9 @@ pub(crate) struct Down {
 }
 
 impl Down {
-    /// As it is in this transaction. Very many jobs are counted seldom: `counted` is what was counted before. Where a damaged block
-    /// does not let them be counted there are none: messages leave the number out.
+    /// The counts in this transaction. Very many jobs are counted seldom; `counted` keeps their
+    /// number in between. Where damaged pages prevent counting, both numbers are 0, and messages
+    /// leave them out.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -228,7 +233,7 @@ impl Down {
         Ok(Self { jobs, down })
     }
 
-    /// How many are down beside one, which is down itself or not.
+    /// How many other jobs are down, seen from one that is down itself or not.
     pub fn beside(&self, is_down: bool) -> i64 {
         (self.down - i64::from(is_down)).max(0)
     }
@@ -285,7 +290,7 @@ mod tests {
         assert_eq!(of(Failure, &[(Fail, false), (Log, true), (Start, false), (Success, true)]), Some(1));
         assert_eq!(of(Failure, &[(Fail, false), (Start, false), (Success, true)]), None);
         assert_eq!(of(Latest, &[(Success, true), (Success, true)]), Some(0));
-        // Another run's, in each of these.
+        // In each of these, the notes belong to another run.
         assert_eq!(of(OutputOf::Success, &[(Success, false), (Fail, true)]), None, "back, without a word");
         assert_eq!(of(OutputOf::Success, &[(Success, false), (Start, true), (Fail, true)]), Some(1));
         assert_eq!(
@@ -296,7 +301,7 @@ mod tests {
         assert_eq!(of(Latest, &[(Start, false), (Fail, true)]), None, "it runs too long");
         assert_eq!(of(Latest, &[(Log, true), (Start, true), (Fail, true)]), Some(0), "it said so much");
         assert_eq!(of(Failure, &[(Fail, false), (Fail, true)]), None);
-        // The failure is meant, whatever came after it.
+        // The failure counts, whatever came after it.
         assert_eq!(of(Failure, &[(Success, true), (Fail, true)]), Some(1));
         assert_eq!(of(Failure, &[(Start, true), (Fail, true), (Success, true)]), Some(1));
         assert_eq!(of(Failure, &[(Log, true), (Fail, false), (Start, false)]), Some(0));

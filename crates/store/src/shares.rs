@@ -1,4 +1,5 @@
-//! What is shown to whoever has its key: status pages of an app or a tag, badges of a reservation or a tag.
+//! Shares: status pages of an app or a tag, and badges of a reservation or a tag. Whoever has the
+//! key of a share sees it without a login.
 
 use diesel::prelude::*;
 use diesel::sql_query;
@@ -10,10 +11,10 @@ use crate::rows::{ms, time};
 use crate::schema::shares;
 use crate::{ActingStore, Store, StoreError};
 
-/// Something that is shown.
+/// A status page or badge that is shown without a login.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Share {
-    /// Nobody guesses it.
+    /// The secret key in its address.
     pub key: String,
     /// `page` or `badge`.
     pub shape: String,
@@ -21,23 +22,24 @@ pub struct Share {
     pub kind: String,
     /// The app, the tag, or the reservation's number.
     pub subject: String,
-    /// What stands above a page, or left on a badge.
+    /// The heading of a page, or the left part of a badge.
     pub title: String,
     /// When it was made.
     pub created_at: Time,
-    /// Whether somebody known shows it: not what anybody showed while the instance was open, until an admin confirms it.
+    /// Whether a known user shows it. What an unnamed visitor shared while the instance was open
+    /// counts only after an admin confirms it.
     pub confirmed: bool,
 }
 
 impl Share {
-    /// As the audit log names it.
+    /// Its name in the audit log.
     fn named(&self) -> String {
         format!("{} of {} {}", self.shape, self.kind, self.subject)
     }
 }
 
 impl Store {
-    /// Everything that is shown, by kind and subject.
+    /// All shares: pages first, then by kind and subject.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -49,7 +51,7 @@ impl Store {
         Ok(rows.into_iter().map(ShareRow::share).collect())
     }
 
-    /// What is shown under this key.
+    /// The share of this key.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -57,7 +59,7 @@ impl Store {
         find(&mut *self.get()?, key)
     }
 
-    /// The one of this shape and subject.
+    /// The share of this shape and subject.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -74,8 +76,9 @@ impl Store {
 }
 
 impl ActingStore {
-    /// Shows something. What is shown already gets the new title, and keeps its key, unless nobody knows who knows that. What
-    /// anybody shows in an open instance, or gives another title, has yet to be confirmed, whatever `share` says.
+    /// Adds a share. If there is one of this shape and subject, it gets the new title, and keeps
+    /// its key if it was confirmed: otherwise strangers may know the key. A share that an unnamed
+    /// visitor of an open instance adds or changes has yet to be confirmed, whatever `share` says.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -100,7 +103,8 @@ impl ActingStore {
         })
     }
 
-    /// Lets something be seen that anybody showed while the instance was open. False when it is not shown.
+    /// Confirms a share that an unnamed visitor added while the instance was open. Returns false
+    /// when there is no such share.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -117,7 +121,7 @@ impl ActingStore {
         })
     }
 
-    /// Shows it no more. False when it was not shown.
+    /// Removes a share. Returns false when there is no such share.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.

@@ -1,4 +1,4 @@
-//! What is known of sites, the Internet gateways whose silence holds the alerts of the jobs behind them.
+//! Reads sites: the Internet gateways whose silence holds back the alerts of the jobs behind them.
 
 use chrono::TimeDelta;
 use diesel::prelude::*;
@@ -14,10 +14,11 @@ use crate::rows::{AlertRow, ms, time};
 use crate::schema::{alerts, reservations};
 use crate::{Seldom, StoreError};
 
-/// How long a silence that is over is remembered for the jobs behind the site.
+/// How long an ended silence of a site counts for the jobs behind it.
 const SITE_MEMORY: TimeDelta = TimeDelta::days(7);
 
-/// Each pass of the sweep that looks at a job of its app comes by such a site.
+/// Limits how often this is logged: each pass of the sweep that judges a job of the app reads such
+/// a site.
 static UNREADABLE: Seldom = Seldom::new();
 
 #[derive(QueryableByName)]
@@ -29,7 +30,8 @@ struct Id {
 /// The numbers of the sites of these apps, or of all.
 fn ids_of(connection: &mut AnyConnection, apps: Option<Vec<&str>>) -> Result<Vec<i64>, StoreError> {
     if let AnyConnection::Sqlite(connection) = connection {
-        // Named: SQLite would rather read every job of the app by the index of slugs, also one that cannot be read.
+        // The index is named, because SQLite would otherwise read every job of the app through the
+        // index of slugs, also a row that cannot be read.
         let of_apps =
             if apps.is_some() { "AND app IN (SELECT value FROM json_each($1))" } else { "AND $1 = 'null'" };
         let sites: Vec<Id> = sql_query(format!(

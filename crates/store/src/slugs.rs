@@ -1,7 +1,8 @@
 //! Slugs: each is the address of one reservation of its app.
 //!
-//! A reservation has a slug, and where it was made before slugs were stored, perhaps an old one too, which is still an
-//! address of it. Neither is ever given to another: a new reservation whose slug is taken gets one with a number.
+//! A reservation has a slug. If it was made before slugs were stored, it may also have an old slug,
+//! which is still an address of it. Neither is given to another reservation: a new one whose slug
+//! is taken gets a slug with a number.
 
 use std::collections::{HashMap, HashSet};
 
@@ -20,15 +21,16 @@ use crate::rows::{ReservationRow, TermsRow};
 use crate::schema::reservations;
 use crate::{StoreError, past_addresses};
 
-/// How often a slug is chosen anew when others take it in between: of those who try at once, one has it each time.
+/// How many times a slug is chosen anew when others take it meanwhile. Of several who try at once,
+/// one succeeds each time.
 const TRIES: usize = 100;
-/// Slugs that one query asks for.
+/// The most slugs that one query asks for.
 const MOST_AT_ONCE: usize = 512;
-/// The version of the migration that brings them.
+/// The version of the migration that introduces slugs.
 const INTRODUCED_BY: &str = "20261130000016";
 
-/// Inserts the row of a reservation as [`insert`] does, under the slug that its spec choose, or one that is made of
-/// its component. None when its names are taken.
+/// Inserts the row of a reservation as [`insert`] does, with the slug that its spec chooses, or one
+/// that is made of its component. None when its names are taken.
 pub(crate) fn insert_with_slug(
     connection: &mut AnyConnection,
     id: Option<i64>,
@@ -49,10 +51,12 @@ pub(crate) fn insert_with_slug(
         } else if let Some(slug) = before.first()
             && is_free(connection, &row.app, slug)?
         {
-            // Made anew under its names, it is where its job looks for it.
+            // A reservation that is made anew under the same names gets the same slug, so that its
+            // job finds it.
             row.slug.clone_from(slug);
         } else if wanted.is_empty() {
-            // Its number is its slug; until that is known, its key.
+            // The slug is made of its number. Until that is known, its key takes the place of the
+            // slug.
             row.slug = key.to_string();
         } else {
             row.slug = free(connection, &row.app, &row.component, &wanted)?;
@@ -80,15 +84,16 @@ pub(crate) fn insert_with_slug(
     Err(StoreError::Unavailable(format!("others are making reservations like {}/{}", row.app, row.component)))
 }
 
-/// Whether nobody has this address.
+/// Whether no reservation of the app has this address.
 pub(crate) fn is_free(connection: &mut AnyConnection, app: &str, slug: &str) -> Result<bool, StoreError> {
     Ok(owner(connection, app, slug)?.is_none())
 }
 
-/// Gives a reservation that came back what else belongs to it: its old slug, unless that is the address of another by
-/// now, and what its job brought along.
+/// Restores the other values of a reservation whose checkout was undone: its old slug, unless that
+/// is the address of another reservation by now, and the spec that its job sent last.
 pub(crate) fn bring_back(connection: &mut AnyConnection, kept: &ReservationRow) -> Result<(), StoreError> {
-    // What was checked out before slugs were stored has none, and comes back by the address that it had.
+    // A reservation that was checked out before slugs were stored has none. It gets the address
+    // that it had as its old slug.
     let old_slug = match kept.slug.is_empty() {
         true => Some(slug::of_before(&kept.component)).filter(|slug| !slug.is_empty()),
         false => kept.old_slug.clone(),
@@ -111,7 +116,8 @@ fn give_old_slug(connection: &mut AnyConnection, id: i64, slug: Option<&str>) ->
     Ok(())
 }
 
-/// Takes their slugs from these reservations, until each is given another, so that they can exchange them.
+/// Takes the slugs from these reservations, so that they can exchange them. Each gets its new slug
+/// afterwards.
 pub(crate) fn take_away(connection: &mut AnyConnection, ids: &[i64]) -> Result<(), StoreError> {
     for ids in ids.chunks(MOST_AT_ONCE) {
         diesel::update(reservations::table.filter(reservations::id.eq_any(ids)))
@@ -121,13 +127,14 @@ pub(crate) fn take_away(connection: &mut AnyConnection, ids: &[i64]) -> Result<(
     Ok(())
 }
 
-/// Whether somebody else has taken the address since it was looked for.
+/// Whether the error means that another reservation has taken the slug meanwhile.
 fn is_of_taken_slug(error: &DieselError) -> bool {
     let DieselError::DatabaseError(DatabaseErrorKind::UniqueViolation, told) = error else { return false };
     matches!(told.constraint_name(), Some("reservations_by_slug" | "reservations_by_old_slug"))
 }
 
-/// The error of writing a slug that was free a moment ago; another try finds it taken.
+/// The error of writing a slug that was free when it was chosen. If the slug was taken since,
+/// trying again is right.
 fn taken_just_now(error: DieselError) -> StoreError {
     match is_of_taken_slug(&error) {
         true => StoreError::Unavailable("others are choosing the same slug".to_owned()),
@@ -135,7 +142,7 @@ fn taken_just_now(error: DieselError) -> StoreError {
     }
 }
 
-/// The error of writing this spec.
+/// The error of writing this spec. If its slug was taken since, that is [`StoreError::Invalid`].
 pub(crate) fn not_written(spec: &Spec, error: DieselError) -> StoreError {
     match is_of_taken_slug(&error) {
         true => {
@@ -146,10 +153,11 @@ pub(crate) fn not_written(spec: &Spec, error: DieselError) -> StoreError {
     }
 }
 
-/// Checks that the slug which this spec chooses is the address of no other reservation.
+/// Checks that the slug chosen by this spec is not the address of another reservation.
 ///
 /// # Errors
-/// [`StoreError::Invalid`] where it is.
+/// [`StoreError::Invalid`] when it is, and otherwise a `StoreError` when the database cannot be
+/// reached, or refuses the statement.
 pub(crate) fn check_terms(connection: &mut AnyConnection, spec: &Spec) -> Result<(), StoreError> {
     if spec.slug.is_empty() {
         return Ok(());
@@ -160,7 +168,7 @@ pub(crate) fn check_terms(connection: &mut AnyConnection, spec: &Spec) -> Result
     }
 }
 
-/// That the slug of this spec belongs to another component of the app.
+/// The error that the slug of this spec belongs to another component of the app.
 pub(crate) fn taken(spec: &Spec, other: &str) -> StoreError {
     let Spec { app, component, slug, .. } = spec;
     let problem = format!("{slug:?} cannot be that of {app}/{component}: it is an address of {app}/{other}");
@@ -187,8 +195,8 @@ fn are_names_taken(connection: &mut AnyConnection, app: &str, component: &str) -
     Ok(named.select(reservations::id).first::<i64>(connection).optional()?.is_some())
 }
 
-/// `wanted`, or the first with a number that is nobody's address in the app, nor that of what was checked out and can
-/// come back.
+/// The slug `wanted`, or the first one with a number that is free: the address of no reservation of
+/// the app, nor of one whose checkout can be undone.
 fn free(
     connection: &mut AnyConnection,
     app: &str,
@@ -210,12 +218,12 @@ fn free(
         if let Some(free) = asked.into_iter().find(|slug| !taken.contains(slug)) {
             return Ok(free);
         }
-        // More at each time: where many are alike, not each is asked for by itself.
+        // More with each query, so that many similar slugs do not cost a query each.
         most = (most * 8).min(MOST_AT_ONCE);
     }
 }
 
-/// One reservation of before.
+/// A reservation from before slugs were stored.
 #[derive(QueryableByName)]
 struct Older {
     #[diesel(sql_type = BigInt)]
@@ -230,8 +238,8 @@ struct Older {
 
 macro_rules! after_migration {
     ($name:ident, $connection:ty) => {
-        /// Gives a slug of its own to every reservation that was there before the migration `version`, where that is
-        /// the one that brings them.
+        /// Gives a slug of its own to every existing reservation, if the migration `version` is the
+        /// one that introduces slugs.
         pub(crate) fn $name(connection: &mut $connection, version: &str) -> Result<(), StoreError> {
             if version != INTRODUCED_BY {
                 return Ok(());
@@ -259,15 +267,16 @@ macro_rules! after_migration {
 after_migration!(after_migration_of_postgres, PgConnection);
 after_migration!(after_migration_of_sqlite, SqliteConnection);
 
-/// What a reservation of before is given.
+/// The slugs that a reservation from before slugs were stored gets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Given {
     slug: String,
     old_slug: Option<String>,
 }
 
-/// The slugs of the reservations of one app, in the order of their making. An address that led to one of them leads
-/// there still. Of those that had the same, which led nowhere, the oldest has it, unless it is the slug of another now.
+/// The slugs for the reservations of one app, in the order in which they were made. An address that
+/// led to one of them still leads there. An address that several had in common led nowhere; now the
+/// oldest of them has it, unless it is the slug of another.
 fn give(older: &[Older]) -> Vec<Given> {
     let mut of_before: HashMap<&str, Vec<i64>> = HashMap::new();
     for one in older.iter().filter(|one| !one.slug.is_empty()) {
@@ -278,10 +287,10 @@ fn give(older: &[Older]) -> Vec<Given> {
         .filter_map(|(slug, ids)| Some(((*slug).to_owned(), *ids.first().filter(|_| ids.len() == 1)?)))
         .collect();
     let mut given = Vec::with_capacity(older.len());
-    // Of many that are alike, not each begins at the first number.
+    // How many candidates are used up, so that similar names do not each begin at the first number.
     let mut passed: HashMap<String, usize> = HashMap::new();
     for one in older {
-        // What a ping made has the slug of that ping for its component, to the letter.
+        // The component of a reservation that a ping made is exactly the slug of that ping.
         let mut wanted = match slug::is_slug(&one.component) {
             true => one.component.clone(),
             false => slug::of(&one.component),
@@ -297,7 +306,7 @@ fn give(older: &[Older]) -> Vec<Given> {
             match candidates.next() {
                 Some(slug) if !is_taken(&slug) => break slug,
                 Some(_) => {}
-                // They have no end.
+                // Does not happen: the candidates have no end.
                 None => break format!("job-{}", one.id),
             }
         };

@@ -1,11 +1,13 @@
-//! All of something, as it is at one time, in one order, in little memory.
+//! Reads all rows of something as they are at one time, in order, with little memory.
 //!
-//! A [`Snapshot`] is one read-only transaction. It reads what the order needs of every row, 16 bytes each, sorts that here, and
-//! then reads the rows themselves some at a time, each piece by its keys. So no statement is long, neither this process nor the
-//! database ever holds all rows, and yet all of them are of the same moment.
+//! A [`Snapshot`] is one read-only transaction. It first reads the sort key of every row (16 bytes
+//! each, or the names) and sorts the keys in this process. Then it reads the rows themselves in
+//! pieces, by their keys. So no statement takes long, and neither this process nor the database
+//! holds all rows at once, and yet all rows are of the same moment.
 //!
-//! While it is open the database keeps what has been replaced since, so whoever reads it must not wait for anybody else: a list for
-//! a slow reader is written somewhere first. It ends by itself after [`LONGEST`].
+//! While a snapshot is open the database keeps all old versions of rows. So its reader must not
+//! wait for anybody else: a list for a slow client is written to a file first. A snapshot ends by
+//! itself after [`LONGEST`].
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -25,15 +27,15 @@ use crate::rows::{AlertRow, CHECKED_OUT, ReservationRow, ms, time};
 use crate::schema::{alerts, late_failures, reservations, states};
 use crate::{LeftOut, Store, StoreError, Unreadable, reads};
 
-/// The longest that a snapshot is open. A million reservations are to take less than half a minute; a slow machine needs longer for
-/// as many, and is better served late than never.
+/// The longest time that a snapshot is open. A million reservations should take less than half a
+/// minute; the rest is for slow machines.
 const LONGEST: Duration = Duration::from_secs(120);
-/// Keys that one statement reads.
+/// The most keys that one statement reads.
 const KEYS: i64 = 10_000;
-/// Rows that one statement reads.
+/// The most rows that one statement reads.
 const ROWS: usize = 1000;
 
-/// Has `read` see everything as it is at one moment.
+/// Runs `read` in a transaction that sees everything as it is at one moment.
 pub(crate) fn at_one_time<T, E: From<StoreError>>(
     connection: &mut AnyConnection,
     read: impl FnOnce(&mut AnyConnection) -> Result<T, E>,
@@ -43,7 +45,8 @@ pub(crate) fn at_one_time<T, E: From<StoreError>>(
             connection.batch_execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")?;
             Ok::<_, StoreError>(read(connection))
         })?,
-        // Each transaction that reads is a snapshot. One that has met a damaged page cannot be committed, though all else was read.
+        // On SQLite each reading transaction is a snapshot. It is rolled back, because after a
+        // damaged page it could not be committed.
         AnyConnection::Sqlite(_) => {
             connection.batch_execute("BEGIN").map_err(StoreError::from)?;
             let done = read(connection);
@@ -53,7 +56,8 @@ pub(crate) fn at_one_time<T, E: From<StoreError>>(
     }
 }
 
-/// See the module.
+/// A read-only transaction that reads many rows as they are at one moment, in order and with little
+/// memory.
 pub struct Snapshot<'c> {
     connection: &'c mut AnyConnection,
     now: Time,
@@ -61,10 +65,11 @@ pub struct Snapshot<'c> {
 }
 
 impl Store {
-    /// Has `read` look at everything as it is at `now`.
+    /// Runs `read` with a snapshot of everything as it is at `now`.
     ///
     /// # Errors
-    /// The database's, that of `read`, and [`StoreError::Unavailable`] where it takes longer than two minutes.
+    /// The error of `read`, [`StoreError::Unavailable`] when reading takes longer than two minutes,
+    /// and otherwise a `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn snapshot<T, E: From<StoreError>>(
         &self,
         now: Time,
@@ -76,8 +81,9 @@ impl Store {
         at_one_time(connection, |connection| read(&mut Snapshot { connection, now, begun }))
     }
 
-    /// All reservations, or those of one app, as they are at `now`; latest check-in first. Rows that cannot be read are logged
-    /// and left out. All of them at once: for where there are few.
+    /// All reservations, or those of one app, as they are at `now`; latest check-in first. Rows
+    /// that cannot be read are logged and left out. Holds all of them in memory, so it is meant for
+    /// small numbers.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -93,7 +99,8 @@ impl Store {
         Ok(listed)
     }
 
-    /// The incidents that were open at some time since `since`, those still open first, then latest first. All of them at once.
+    /// The incidents that were open at some time since `since`, those still open first, then latest
+    /// first. Holds all of them in memory.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -110,11 +117,12 @@ impl Store {
 }
 
 impl Snapshot<'_> {
-    /// Every reservation, or those of these apps; latest check-in first, then by number. Rows that cannot be read are logged, left
-    /// out and returned.
+    /// Calls `visit` with every reservation, or those of these apps; latest check-in first, then by
+    /// number. Rows that cannot be read are logged, left out and returned.
     ///
     /// # Errors
-    /// The database's, and those of `visit`, which end it.
+    /// The first error of `visit`, and otherwise a `StoreError` when the database cannot be
+    /// reached, or refuses the statement.
     pub fn latest_first<E: From<StoreError>>(
         &mut self,
         apps: Option<&[String]>,
@@ -140,16 +148,20 @@ impl Snapshot<'_> {
         Ok(left_out)
     }
 
-    /// The terms of every reservation, or of those of these apps, by app and component.
+    /// Calls `visit` with the spec of every reservation, or of those of these apps, by app and
+    /// component.
     ///
     /// # Errors
-    /// As above, and [`StoreError::Unreadable`] where any of them is: a set that lacks something must not be taken for the whole.
+    /// [`StoreError::Unreadable`] when any row cannot be read, because an incomplete set must not
+    /// be taken for the whole. Also the first error of `visit`, and otherwise a `StoreError` when
+    /// the database cannot be reached, or refuses the statement.
     pub fn by_name<E: From<StoreError>>(
         &mut self,
         apps: Option<&[String]>,
         mut visit: impl FnMut(Spec) -> Result<(), E>,
     ) -> Result<(), E> {
-        // Sorted here, because a database sorts by its own locale. All names stand in one text, each key has its place in it.
+        // Sorted here, because a database sorts by its own locale. All names are in one text, and
+        // each key holds its place there.
         let (mut names, mut keys) = (String::new(), Vec::new());
         let mut keep = |(id, app, component): (i64, String, String)| {
             keys.push((names.len(), id));
@@ -161,7 +173,7 @@ impl Snapshot<'_> {
         };
         match self.all_keys(|snapshot, after| snapshot.names(apps, after), &mut keep) {
             Err(StoreError::Damaged(_)) => {
-                // The row at fault is found, and named, where the spec is read.
+                // The row at fault is found and reported when its spec is read.
                 (names, keys) = (String::new(), Vec::new());
                 for (id, app, component) in self.indexed_names(apps)? {
                     keys.push((names.len(), id));
@@ -170,7 +182,7 @@ impl Snapshot<'_> {
             }
             done => done?,
         }
-        // No name has a zero byte.
+        // No name contains a zero byte.
         let name = |from: usize| {
             let mut parts = names[from..].split('\0');
             (parts.next(), parts.next())
@@ -179,10 +191,12 @@ impl Snapshot<'_> {
         self.rows_in_order(&keys, Self::spec, &mut visit)
     }
 
-    /// The incidents that were open at some time since `since`: those still open first, then latest first.
+    /// Calls `visit` with the incidents that were open at some time since `since`: those still open
+    /// first, then latest first.
     ///
     /// # Errors
-    /// The database's, and those of `visit`, which end it.
+    /// The first error of `visit`, and otherwise a `StoreError` when the database cannot be
+    /// reached, or refuses the statement.
     pub fn incidents<E: From<StoreError>>(
         &mut self,
         since: Time,
@@ -203,10 +217,12 @@ impl Snapshot<'_> {
         Ok(())
     }
 
-    /// The failures noted since `since` that were over when they were reported, as incidents; the latest ten thousand.
+    /// Calls `visit` with the failures noted since `since` that were over when they were reported,
+    /// as incidents. At most the latest ten thousand.
     ///
     /// # Errors
-    /// The database's, and those of `visit`, which end it.
+    /// The first error of `visit`, and otherwise a `StoreError` when the database cannot be
+    /// reached, or refuses the statement.
     pub fn late_failures<E: From<StoreError>>(
         &mut self,
         since: Time,
@@ -240,7 +256,8 @@ impl Snapshot<'_> {
         rows.into_iter().map(incident).try_for_each(visit)
     }
 
-    /// Hands every key to `keep`, which returns its number. `read` has those after a number, in their order, [`KEYS`] at most.
+    /// Calls `keep` with every key; it returns the key's number. `read` returns up to [`KEYS`] keys
+    /// after a number, in their order.
     fn all_keys<K>(
         &mut self,
         mut read: impl FnMut(&mut Self, i64) -> Result<Vec<K>, StoreError>,
@@ -260,7 +277,8 @@ impl Snapshot<'_> {
         }
     }
 
-    /// Has `visit` see the rows of these keys, in their order; `read` has those of some numbers.
+    /// Calls `visit` with the rows of these keys, in their order. `read` returns the rows of some
+    /// numbers.
     fn rows_in_order<K, R, E: From<StoreError>>(
         &mut self,
         keys: &[(K, i64)],
@@ -326,7 +344,7 @@ impl Snapshot<'_> {
             .select((alerts::id, alerts::opened_at));
         Ok(match open {
             true => query.filter(alerts::closed_at.is_null()).load(self.connection)?,
-            // One that was withdrawn was no trouble.
+            // Withdrawn alerts do not count.
             false => query
                 .filter(alerts::closed_at.ge(ms(since)))
                 .filter(alerts::ending.is_null().or(alerts::ending.eq(CHECKED_OUT)))
@@ -334,14 +352,15 @@ impl Snapshot<'_> {
         })
     }
 
-    /// The numbers and names of an SQLite table of which not all can be read.
+    /// The numbers and names of these apps' reservations, for an SQLite table with damaged rows.
     fn indexed_names(&mut self, apps: Option<&[String]>) -> Result<Vec<(i64, String, String)>, StoreError> {
         let mut names = readable::indexed_names(self.connection, "TRUE")?;
         names.retain(|(_, app, _)| apps.is_none_or(|apps| apps.contains(app)));
         Ok(names)
     }
 
-    /// The keys of [`Snapshot::latest_first`] where not all can be read together. A row without one comes last, and is named there.
+    /// The keys of [`Snapshot::latest_first`], read one by one where they cannot be read together.
+    /// A row whose key cannot be read comes last; it is reported when the row itself is read.
     fn keys_one_by_one(&mut self, apps: Option<&[String]>) -> Result<Vec<(Reverse<i64>, i64)>, StoreError> {
         let mut keys = Vec::new();
         for (id, ..) in self.indexed_names(apps)? {
@@ -374,10 +393,10 @@ impl Snapshot<'_> {
         reads::assessed(self.connection, rows, Some(&ids), self.now, left_out)
     }
 
-    /// The terms of these reservations, in their order.
+    /// The specs of these reservations, in their order.
     fn spec(&mut self, ids: &[i64]) -> Result<Vec<Spec>, StoreError> {
         let malformed = match malformed(self.connection, ids) {
-            // The row at fault is found below.
+            // Here a row cannot be read; it is found below.
             Err(error) if !error.is_unavailable() => Vec::new(),
             malformed => malformed?,
         };

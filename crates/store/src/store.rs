@@ -27,14 +27,14 @@ pub struct StoreConfig {
     pub pool_size: u32,
 }
 
-/// How the connections of a pool are used at a moment.
+/// How many connections of a pool are in use at a moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PoolUse {
-    /// Somebody works with them.
+    /// Connections that are in use.
     pub used: u32,
-    /// Open, and free.
+    /// Connections that are open and free.
     pub idle: u32,
-    /// The most that may be open.
+    /// The most connections that may be open.
     pub size: u32,
 }
 
@@ -44,15 +44,16 @@ pub struct Store {
     pool: Arc<Pool>,
     manager: Manager,
     backend: DatabaseKind,
-    /// For all writers of check-ins.
+    /// The cache of lookup keys that all writers of check-ins share.
     pub(crate) lookup_cache: Arc<Mutex<LookupCache>>,
-    /// How many jobs there were when a sweep counted them last.
+    /// How many jobs there were at a sweep's latest count.
     pub(crate) counted: Arc<Counted>,
-    /// How many were down after its latest pass.
+    /// How many jobs were down after the latest pass of the sweep.
     pub(crate) last_count: Arc<LastCount>,
     /// The OpenID provider at which users can log in.
     pub(crate) issuer: Option<Arc<str>>,
-    /// Until when waits last at most, in a process that stops; for all stores that were made of one.
+    /// When waits for a connection end in a process that stops. A store and those made from it
+    /// share this.
     last_wait: Arc<OnceLock<LastWait>>,
 }
 
@@ -61,11 +62,11 @@ pub struct Store {
 pub enum EndedWaits {
     /// All of them.
     All,
-    /// Those of [`Store::apart_with_short_waits`] alone.
+    /// Only those of stores made by [`Store::apart_with_short_waits`].
     Short,
 }
 
-/// Until when callers wait for a connection at most.
+/// The time at which waits for a connection end.
 #[derive(Debug, Clone, Copy)]
 struct LastWait {
     at: Instant,
@@ -74,53 +75,58 @@ struct LastWait {
 
 /// How long a caller waits for a connection before the database counts as away.
 const POOL_PATIENCE: Duration = Duration::from_secs(3);
-/// How long one waits after the last wait of a process that stops: a connection is made within that.
+/// The shortest wait for a connection, also after [`Store::end_waits`]: long enough to open one.
 const LEAST_PATIENCE: Duration = Duration::from_millis(500);
 
-/// The pool itself, as the file of an SQLite database knows it.
+/// The pool itself. An SQLite [`DatabaseFile`] holds a weak reference to it, to close idle
+/// connections.
 struct Pool(r2d2::Pool<Manager>);
 
 impl IdleConnections for Pool {
     fn close_idle(&self) {
-        // Looking for a connection that is still good closes those that are not.
+        // Taking a connection makes the pool close those that are not valid any more.
         drop(self.0.try_get());
     }
 }
 
 impl Store {
     /// Takes the address and makes the pool. Connections are opened as they are needed, so this does not
-    /// fail when the database is away; a wrong address fails.
+    /// fail while the database cannot be reached.
     ///
     /// # Errors
-    /// A `StoreError` when the database cannot be reached, or refuses the statement.
+    /// [`StoreError::Url`] when the address cannot be used.
     pub fn connect(config: &StoreConfig) -> Result<Self, StoreError> {
         Ok(Self::over(Manager::for_url(&config.url)?, config.pool_size))
     }
 
-    /// The same by way of a pooler in transaction mode, as PgBouncer's: nothing is relied on that lasts longer than a transaction.
+    /// Like [`Store::connect`], for a pooler in transaction mode such as PgBouncer: the store
+    /// relies on nothing that lasts longer than a transaction.
     ///
     /// # Errors
-    /// A `StoreError` when the database cannot be reached, or refuses the statement.
+    /// [`StoreError::Url`] when the address cannot be used.
     pub fn connect_through_pooler(config: &StoreConfig) -> Result<Self, StoreError> {
         let manager = Manager { pooling: Pooling::Transaction, ..Manager::for_url(&config.url)? };
         Ok(Self::over(manager, config.pool_size))
     }
 
-    /// The same store over a pool of its own: for a part that must not wait while others use all connections.
+    /// The same store with a pool of its own, for a part that must not wait while others use all
+    /// connections.
     #[must_use]
     pub fn apart(&self) -> Self {
         Self { last_wait: Arc::clone(&self.last_wait), ..Self::over(self.manager.clone(), 2) }
     }
 
-    /// The same for a part that others judge by how regularly it works (heartbeats, leases): it waits for the database only briefly.
+    /// Like [`Store::apart`], for heartbeats and leases, which must be regular: this store waits
+    /// for the database only briefly.
     #[must_use]
     pub fn apart_with_short_waits(&self) -> Self {
         let manager = Manager { bounds: Bounds::HEARTBEAT, ..self.manager.clone() };
         Self { last_wait: Arc::clone(&self.last_wait), ..Self::over(manager, 2) }
     }
 
-    /// Has waits for a connection end at `at`, also those that begin later, for a process that stops: however many there are, the database
-    /// is waited for once. The first call counts.
+    /// Makes waits for a connection end at `at`, also those that begin later. A process that stops
+    /// then waits for an unreachable database only once, however many waits follow. The first call
+    /// counts.
     pub fn end_waits(&self, at: Instant, waits: EndedWaits) {
         self.last_wait.get_or_init(|| LastWait { at, waits });
     }
@@ -180,7 +186,8 @@ impl Store {
         self.backend
     }
 
-    /// How the connections of this store's pool are used now; those of stores [apart](Self::apart) and of writers are not among them.
+    /// How many connections of this store's pool are in use now. The connections of stores
+    /// [apart](Self::apart) and of writers do not count.
     pub fn pool_use(&self) -> PoolUse {
         let state = self.pool.0.state();
         PoolUse {
@@ -201,7 +208,7 @@ impl Store {
         self.get()?.batch_execute("SELECT 1").map_err(StoreError::from)
     }
 
-    /// The database's kind and version: `("postgres", "15.8")`.
+    /// The database's kind and version, such as `("postgres", "15.8")`.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -229,18 +236,21 @@ impl Store {
         self.manager.file.as_ref()
     }
 
-    /// Looks whether the SQLite file is still the one that was opened, and tries to have it back where it is not. Over Postgres there is
-    /// nothing to look at. For a thread of its own, each second.
+    /// Checks whether the SQLite file is still the one that was opened, and tries to recover it
+    /// where it is not. On Postgres there is nothing to check. Meant to be called each second from
+    /// a thread of its own.
     pub fn look_at_file(&self) -> FileLook {
         self.file().map_or(FileLook::Fine, |file| file.look())
     }
 
-    /// Whether something was committed to the SQLite file since this was asked last, heartbeats and leases apart.
+    /// Whether something was committed to the SQLite file since the last call. Heartbeats and
+    /// leases do not count.
     pub fn has_written(&self) -> bool {
         self.file().is_some_and(|file| file.was_written())
     }
 
-    /// Brings SQLite's log into its file, as far as nobody reads what was before. Costs nothing when nothing was written.
+    /// Copies SQLite's write-ahead log into the database file, as far as no reader needs the older
+    /// state. Costs nothing when nothing was written.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -248,8 +258,9 @@ impl Store {
         self.file().map_or(Ok(()), |file| file.checkpoint())
     }
 
-    /// A connection outside of the pool for a writer of batches. Its planner is told that batches are small and tables are not:
-    /// rows are to be found one by one through an index, which also keeps them in the order of the batch.
+    /// A connection outside of the pool for a writer of batches. Its settings make Postgres find
+    /// rows one by one through an index: batches are small, tables are not, and rows stay in the
+    /// order of the batch.
     pub(crate) fn connect_for_batches(
         &self,
         lock_patience: Option<Duration>,
@@ -275,20 +286,22 @@ impl Store {
                     None => connection.batch_execute(&settings)?,
                 }
             }
-            // 64 MiB at most; by itself it keeps 2 MB, and reads most pages from the file again.
+            // 64 MiB at most. SQLite's default is 2 MB, with which most pages are read from the
+            // file again.
             AnyConnection::Sqlite(connection) => connection.batch_execute("PRAGMA cache_size = -65536")?,
         }
         Ok(connected)
     }
 
-    /// Runs `work` in one transaction that may write. On SQLite it takes the write lock at once, so that it
-    /// never has to give up half-way because another writer came first.
+    /// Runs `work` in one transaction that may write. On SQLite it takes the write lock at the
+    /// beginning, so that it never has to give up half-way because another writer came first.
     pub(crate) fn write<T>(
         &self,
         work: impl FnOnce(&mut AnyConnection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let connection = &mut *self.get()?;
-        // That a process is alive need not be in the file soon: on a small machine's card each page counts.
+        // Heartbeats do not call for a checkpoint: each page written wears the memory card of a
+        // small machine.
         let Some(file) = self.file().filter(|_| self.manager.bounds.here != Bounds::HEARTBEAT.here) else {
             return write_on(self.file(), connection, work);
         };
@@ -308,7 +321,7 @@ struct OneText {
     text: String,
 }
 
-/// Callers get the error themselves; the pool's own retries are not worth a line each.
+/// Logs the pool's own connection errors at debug level only: callers get the error anyway.
 #[derive(Debug)]
 struct QuietErrors;
 

@@ -1,4 +1,4 @@
-//! Writes other terms of a reservation that exists, and what follows from that for its state.
+//! Writes changed terms of an existing reservation, and what follows from that for its state.
 
 use diesel::prelude::*;
 use innkeeper_core::Invalid;
@@ -11,19 +11,20 @@ use crate::rows::{ReservationRow, TermsRow, ms, time};
 use crate::schema::{reservations, states};
 use crate::{StoreError, history, recent, slugs};
 
-/// So far back the latest run that was too short is looked for in the history.
+/// How many check-ins back the latest run that was too short is looked for in the history.
 const MOST_READ: i64 = 100;
 
-/// What became of a wish for a reservation.
+/// The outcome of a request for a reservation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reserved {
-    /// It is new.
+    /// It was made.
     Created(i64),
-    /// It was there, and something in it changed.
+    /// It existed, and something in it changed.
     Changed(i64),
-    /// It was there already, just so.
+    /// It existed already, exactly as requested.
     Unchanged(i64),
-    /// It was not there, and the wish does not say enough to make it; or what would come of it cannot be.
+    /// It did not exist, and the request does not say enough to make it; or the result would not be
+    /// valid.
     Incomplete(Invalid),
 }
 
@@ -37,7 +38,8 @@ impl Reserved {
     }
 }
 
-/// Writes what the wish changes, and has the sweeper look at it anew. None when the reservation is gone.
+/// Writes what `patch` changes, and makes the sweeper judge the reservation anew. None when it is
+/// gone.
 pub(crate) fn change(
     connection: &mut AnyConnection,
     row: ReservationRow,
@@ -48,7 +50,7 @@ pub(crate) fn change(
         return Ok(Some(Reserved::Unchanged(row.id)));
     }
     lock_states(connection, &[row.id])?;
-    // Read again under the lock: another process may just have changed something else in it.
+    // Read again under the lock, since another process may have changed something else in it.
     let row: Option<ReservationRow> = reservations::table
         .filter(reservations::id.eq(row.id))
         .select(ReservationRow::as_select())
@@ -61,7 +63,8 @@ pub(crate) fn change(
     Ok(Some(Reserved::Changed(row.id)))
 }
 
-/// Writes other terms of the reservation `id`, whose state is locked, and has the sweeper look at it anew.
+/// Writes changed terms of the reservation `id`, whose state is locked, and makes the sweeper judge
+/// it anew.
 pub(crate) fn write_terms(
     connection: &mut AnyConnection,
     id: i64,
@@ -86,8 +89,9 @@ pub(crate) fn write_terms(
         note_changed(connection, id, &changed)?;
     }
     if after.min_run != before.min_run || after.expect != before.expect {
-        // What ended under the old rule is not judged by the new one. Where there were clauses before, what the sweeper has not looked
-        // at yet is judged by those that there are now, and not passed over.
+        // Runs that ended under the old rule are not judged by the new one. But where only `expect`
+        // changes and had clauses before, check-ins that the sweeper has not judged yet are judged
+        // by the new clauses, and not passed over.
         if after.min_run != before.min_run || before.expect.is_empty() {
             diesel::update(states::table.filter(states::reservation_id.eq(id)))
                 .set(states::checkins_seen.eq(states::checkins))
@@ -99,7 +103,7 @@ pub(crate) fn write_terms(
     Ok(())
 }
 
-/// Forgets the latest run that was too short where it is not by `spec`.
+/// Forgets the latest run that was too short, if it is not too short by `spec`.
 fn forget_short_run(connection: &mut AnyConnection, id: i64, spec: &Spec) -> Result<(), StoreError> {
     let short_at: Option<Option<i64>> = states::table
         .filter(states::reservation_id.eq(id))

@@ -1,4 +1,4 @@
-//! Tokens: what programs show instead of a password. Kept as hashes.
+//! Tokens: secrets that programs use instead of a password. Only their hashes are stored.
 
 use diesel::prelude::*;
 use diesel::sql_query;
@@ -13,7 +13,7 @@ use crate::rows::{ms, time};
 use crate::schema::{tokens, users};
 use crate::{ActingStore, Store, StoreError};
 
-/// How exactly a token's last use is known, ms.
+/// How exactly a token's latest use is recorded, in ms.
 const USED_EVERY: i64 = 3_600_000;
 
 /// A token, without its secret.
@@ -21,29 +21,29 @@ const USED_EVERY: i64 = 3_600_000;
 pub struct Token {
     /// Its number.
     pub id: i64,
-    /// What it is called.
+    /// Its name.
     pub name: String,
-    /// What it may do: no more than its owner, so that of a viewer it only reads.
+    /// What it may do. It never may do more than its owner: the token of a viewer can only read.
     pub scopes: Vec<Scope>,
-    /// For which apps; empty for every one.
+    /// The apps that it is limited to; empty for all apps.
     pub apps: Vec<AppName>,
     /// Who made it.
     pub created_by: String,
-    /// When.
+    /// When it was made.
     pub created_at: Time,
-    /// Until when it can be used; none for ever.
+    /// When it expires; none if it does not.
     pub expires_at: Option<Time>,
-    /// When it was used last, to the hour.
+    /// When it was used last, recorded once an hour.
     pub used_at: Option<Time>,
-    /// The user whose it is, and with whom it ends.
+    /// The user to whom it belongs. It ends when that user is removed.
     pub owner: Option<String>,
-    /// Whether it can be used: not what anybody made while the instance was open, until an admin confirms it, nor what
-    /// belongs to a user of whom the same is to be said.
+    /// Whether it can be used. A token that an unnamed visitor made while the instance was open has
+    /// to be confirmed by an admin first, and so has the owner of a token.
     pub confirmed: bool,
 }
 
 impl Token {
-    /// What whoever shows it may do.
+    /// The rights of a program that uses it.
     pub fn rights(&self) -> Rights {
         Rights::of_token(self.scopes.clone(), self.apps.clone())
     }
@@ -52,28 +52,28 @@ impl Token {
 /// A token to be made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewToken {
-    /// What it is called.
+    /// Its name.
     pub name: String,
     /// The hash of its secret.
     pub hash: String,
     /// What it may do.
     pub scopes: Vec<Scope>,
-    /// For which apps; empty for every one.
+    /// The apps that it is limited to; empty for all apps.
     pub apps: Vec<AppName>,
-    /// Until when it can be used; none for ever.
+    /// When it expires; none if it does not.
     pub expires_at: Option<Time>,
 }
 
-/// What became of the wish to make a token.
+/// The outcome of making a token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TokenAdded {
-    /// It is made.
+    /// The token was made.
     Made(Token),
-    /// There is one of this name.
+    /// There is a token of this name already.
     Taken,
     /// The user or token that makes it was removed.
     MakerGone,
-    /// It would last longer than the token that makes it, which ends then.
+    /// It would last longer than the token that makes it, which expires at this time.
     Outlives(Time),
 }
 
@@ -91,8 +91,8 @@ impl Store {
         rows.into_iter().map(|(row, owner)| row.token(owner)).collect()
     }
 
-    /// The token with this hash, until it ends or its owner is removed. Says that it is used; whether it can be is its
-    /// `confirmed`.
+    /// The token with this hash; none when it has expired or its owner was removed. Records its
+    /// use. The caller has to check whether it is `confirmed`.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -127,7 +127,7 @@ impl ActingStore {
             let scopes: Vec<&str> = token.scopes.iter().map(|scope| scope.as_str()).collect();
             let by = self.actor.who.as_str();
             let owner = match owner_of(connection, by)? {
-                // Whoever asks was removed a moment ago: nothing is made that nobody has to answer for.
+                // The maker was removed meanwhile, so the token would have no owner.
                 Maker::Gone => return Ok(TokenAdded::MakerGone),
                 maker => maker.id(),
             };
@@ -167,7 +167,7 @@ impl ActingStore {
         })
     }
 
-    /// Removes a token. None when there is none of this number.
+    /// Removes a token. Returns false when there is none of this number.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -183,18 +183,18 @@ impl ActingStore {
     }
 }
 
-/// Whose a token is that somebody makes.
+/// To whom a new token belongs.
 pub(crate) enum Maker {
-    /// A user's own, or of the user whose token makes it.
+    /// It belongs to this user, who makes it or whose token makes it.
     Of(i64),
-    /// Nobody's: the command line's, or that of such a token.
+    /// It belongs to nobody: the command line makes it, or a token that belongs to nobody.
     Nobodys,
-    /// Whoever makes it is there no more.
+    /// The user or token that makes it was removed.
     Gone,
 }
 
 impl Maker {
-    /// The user whose it is.
+    /// The user to whom it belongs.
     pub fn id(self) -> Option<i64> {
         match self {
             Self::Of(id) => Some(id),
@@ -203,7 +203,7 @@ impl Maker {
     }
 }
 
-/// Whose a token is that `who` makes.
+/// To whom a token belongs that `who` makes.
 pub(crate) fn owner_of(connection: &mut AnyConnection, who: &str) -> Result<Maker, StoreError> {
     if let Some(name) = who.strip_prefix("user ") {
         let user = users::table.filter(users::name.eq(name)).select(users::id);
@@ -215,7 +215,7 @@ pub(crate) fn owner_of(connection: &mut AnyConnection, who: &str) -> Result<Make
     Ok(owner.map_or(Maker::Gone, |owner| owner.map_or(Maker::Nobodys, Maker::Of)))
 }
 
-/// Until when the token lasts that acts as `who`, where it is one and ends.
+/// When `who` expires, if it is a token that expires.
 fn end_of(connection: &mut AnyConnection, who: &str) -> Result<Option<Time>, StoreError> {
     let Some(name) = who.strip_prefix("token ") else { return Ok(None) };
     let ends: Option<Option<i64>> = tokens::table
@@ -263,7 +263,8 @@ pub(crate) struct TokenRow {
 }
 
 impl TokenRow {
-    /// Also what a node of an older version lets anybody make has to be confirmed: it is nobody's until then.
+    /// Whether it is confirmed. A node of an older version may have let an unnamed visitor make a
+    /// token without marking it as unconfirmed. Such a token has no owner until it is confirmed.
     pub fn is_confirmed(&self) -> bool {
         self.confirmed && (self.created_by != ANYBODY || self.owner_id.is_some())
     }

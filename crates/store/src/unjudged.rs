@@ -1,8 +1,10 @@
-//! Reservations that cannot be judged: a row that cannot be read or written, or terms that nothing can be concluded from.
+//! Reservations that cannot be judged: a row that cannot be read or written, or terms from which
+//! nothing can be concluded.
 //!
-//! One of them must not silence the others. A batch that fails is halved until what breaks it stands alone; that is put aside for a
-//! minute and then tried again, named on the pages, and told to the operator. It is remembered in a table of its own: the row itself may
-//! not take a change.
+//! One of them must not silence the others. A batch that fails is halved until the reservation at
+//! fault is alone. That one is put aside and tried again after a minute. It is shown on the pages
+//! and reported to the operator. It is remembered in a table of its own, because its own row may
+//! not be writable.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -20,19 +22,20 @@ use crate::sweep::{AGAIN, Claim, Decider, SweepOutcome, Unjudged, aside, begin, 
 use crate::walk::{self, WalkFindings};
 use crate::{NewDelivery, Store, StoreError, outbox};
 
-/// So many failures without a single success are no fault of rows.
+/// This many failures without a single success are not the fault of single rows.
 const NO_ROWS_FAULT: usize = 64;
-/// So many others are tried, to see whether it is a fault of rows.
+/// The most other reservations that are tried, to see whether single rows are at fault.
 const OTHERS: i64 = 5;
-/// No reservation is looked at later than this, year 9999.
+/// The latest time at which a reservation can be due: the end of the year 9999.
 const LATEST_MS: i64 = 253_402_300_799_999;
 
 impl Store {
-    /// As [`Store::sweep_from`] of what has just failed with `error`, or by a panic: what can be judged is, and the rest is returned with
-    /// what is wrong with it.
+    /// Like [`Store::sweep_from`], after that has just failed with `error` or by a panic. Judges
+    /// all reservations that can be judged, and returns the others with what is wrong with them.
     ///
     /// # Errors
-    /// The database's, and `error` where it is no fault of single rows.
+    /// `error` when single rows are not at fault, and otherwise a `StoreError` when the database
+    /// cannot be reached, or refuses the statement.
     pub fn sweep_halves(
         &self,
         from: Option<Time>,
@@ -56,7 +59,8 @@ impl Store {
             return Err(error);
         }
         if halves.succeeded {
-            // What was in the way of all may have ended in between, which is no fault of those that met it.
+            // What broke these may have been a general problem that has ended since. So they are
+            // tried once more.
             for (id, _) in std::mem::take(&mut halves.failed) {
                 halves.sweep(&[id])?;
             }
@@ -71,8 +75,9 @@ impl Store {
         Ok(outcome)
     }
 
-    /// Whether the state of another reservation than these, of which `failed` could not be judged, can be written. Where there is no other,
-    /// one that fails may be at fault itself, and several that all fail are not.
+    /// Whether the state of a reservation other than `these` can be written; `failed` is how many
+    /// of these could not be judged. Where there is no other, a single failure counts as the row's
+    /// own fault, and several failures do not.
     fn can_write_others(&self, these: &[i64], failed: usize) -> Result<bool, StoreError> {
         let others: Vec<i64> = states::table
             .filter(states::reservation_id.ne_all(these))
@@ -83,7 +88,7 @@ impl Store {
         for id in &others {
             let written = self.write(|connection| {
                 let other = states::table.filter(states::reservation_id.eq(*id));
-                // What a conclusion writes.
+                // Columns that a conclusion writes.
                 let same = (states::status.eq(states::status), states::wake_at.eq(states::wake_at));
                 Ok(diesel::update(other).set(same).execute(connection)?)
             });
@@ -96,7 +101,8 @@ impl Store {
         Ok(others.is_empty() && failed == 1)
     }
 
-    /// What is due, also where the look at all of it fails; none where that is not for single rows.
+    /// Which reservations are due, also when they cannot be read together. None when single rows
+    /// are not at fault.
     fn due_around_damage(
         &self,
         from: Option<Time>,
@@ -104,7 +110,8 @@ impl Store {
         limit: i64,
     ) -> Result<Option<WalkFindings>, StoreError> {
         let connection = &mut *self.get()?;
-        // What all have in common: where that cannot be read, none of them is at fault.
+        // Judging each reservation needs this. If it cannot be read, no single reservation is at
+        // fault.
         Blindness::at(connection, now)?;
         match due_ids(connection, from, now, limit) {
             Ok(due) => Ok((!due.is_empty()).then_some(WalkFindings { due, unreadable: Vec::new() })),
@@ -118,7 +125,8 @@ impl Store {
         }
     }
 
-    /// Puts these aside for a minute. What `tell` makes of those that are new goes into the outbox in the same transaction.
+    /// Puts these reservations aside for a minute. For those that were not aside before, the
+    /// messages of `tell` go into the outbox in the same transaction.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -161,7 +169,8 @@ impl Store {
         Ok(())
     }
 
-    /// Has those that were put aside tried again now: what kept them from being judged may be gone.
+    /// Makes the reservations that were put aside due now, because what kept them from being judged
+    /// may be gone.
     pub(crate) fn try_unjudged_again(&self, now: Time) -> Result<(), StoreError> {
         self.write(|connection| {
             let put_off = states::reservation_id.eq_any(unjudged::table.select(unjudged::reservation_id));
@@ -175,14 +184,15 @@ impl Store {
         })
     }
 
-    /// Looks for times at which nobody would ever look at a reservation again (the sweeper finds what is due by them) and has it
-    /// looked at now; forgets those put aside that are gone. Returns how many times it has mended.
+    /// Looks for wake times at which the sweeper would never judge a reservation again, and makes
+    /// those reservations due now. Also forgets reservations that were put aside and are gone.
+    /// Returns how many wake times it has mended.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn mend_wakes(&self, now: Time) -> Result<usize, StoreError> {
         let connection = &mut *self.get()?;
-        // Both find them at the ends of the index. SQLite sorts texts behind all numbers.
+        // Both parts read only an end of the index. SQLite sorts texts after all numbers.
         let lost: Vec<OneId> = sql_query(
             "SELECT reservation_id AS id FROM states WHERE wake_at IS NULL
              UNION ALL
@@ -193,7 +203,7 @@ impl Store {
         let aside: Vec<i64> = aside(connection)?.into_iter().map(|(id, _)| id).collect();
         let mut gone = Vec::new();
         for id in aside {
-            // One that cannot be read is not gone.
+            // A row that cannot be read is not gone.
             let found = states::table
                 .filter(states::reservation_id.eq(id))
                 .select(states::reservation_id)
@@ -224,7 +234,7 @@ struct OneId {
     id: i64,
 }
 
-/// A sweep of what fails together, part by part.
+/// A sweep of reservations that fail together, part by part.
 struct Halves<'a> {
     store: &'a Store,
     now: Time,
@@ -236,7 +246,8 @@ struct Halves<'a> {
 }
 
 impl Halves<'_> {
-    /// Whether it went on to the end, because it is the fault of single rows.
+    /// Sweeps these reservations. Returns false when it gave up because single rows are not at
+    /// fault.
     fn sweep(&mut self, ids: &[i64]) -> Result<bool, StoreError> {
         let sweep = || self.store.sweep_claimed(&Claim::These(ids), self.now, self.decider);
         let problem = match catch_unwind(AssertUnwindSafe(sweep)) {
@@ -258,7 +269,7 @@ impl Halves<'_> {
     }
 }
 
-/// What a panic said.
+/// The message of a panic.
 fn panic_words(panic: &(dyn std::any::Any + Send)) -> String {
     let words = panic.downcast_ref::<&str>().copied();
     let words = words.or_else(|| panic.downcast_ref::<String>().map(String::as_str));

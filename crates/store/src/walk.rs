@@ -1,7 +1,8 @@
-//! Finding what is due where the index of wake times leads to rows that cannot be read: by their numbers, one span after the other.
+//! Finds due reservations where the index of wake times leads to rows that cannot be read: by their
+//! numbers, one span after the other.
 //!
-//! A damaged page of `states` fails every query that comes by one of its rows, also one that wants only the others. So spans of numbers
-//! are read, each by itself, and one that fails is halved until the row at fault stands alone.
+//! A damaged page of `states` fails every query that touches one of its rows. So spans of numbers
+//! are read one by one, and a span that fails is halved until the row at fault is alone.
 
 use std::time::{Duration, Instant};
 
@@ -17,20 +18,21 @@ use crate::connection::{AnyConnection, write_on};
 use crate::rows::ms;
 use crate::schema::reservations;
 
-/// How long one walk takes at most. What it has not come by is the next one's, which leaves out what this one has found.
+/// How long one walk takes at most. The next walk finds the rest, because it leaves out the
+/// unreadable rows that this one has found.
 const LONGEST: Duration = Duration::from_secs(3);
 
 /// What a walk has found.
 #[derive(Debug, Default)]
 pub(crate) struct WalkFindings {
-    /// What is due, the earliest first.
+    /// The due reservations, the earliest first.
     pub due: Vec<i64>,
-    /// What cannot be read, and why.
+    /// The reservations that cannot be read, and why.
     pub unreadable: Vec<(i64, String)>,
 }
 
-/// What is due between `from` and `now`, `limit` at most, of all but those `aside`. None where no span can be read: then it is no fault of
-/// single rows.
+/// Up to `limit` reservations that are due between `from` and `now`, without those `aside`. None
+/// when no span can be read, because then single rows are not at fault.
 pub(crate) fn due(
     connection: &mut AnyConnection,
     from: i64,
@@ -68,7 +70,7 @@ struct Walk<'a> {
     now: i64,
     limit: i64,
     end: Instant,
-    /// When each is due, and its number.
+    /// When each reservation is due, and its number.
     due: Vec<(i64, i64)>,
     unreadable: Vec<(i64, String)>,
     succeeded: bool,
@@ -99,7 +101,7 @@ impl Walk<'_> {
     }
 
     fn read(&mut self, low: i64, high: i64) -> Result<Vec<DueRow>, StoreError> {
-        // The sign keeps planners from the index of wake times.
+        // The plus sign keeps planners from using the index of wake times.
         let query = sql_query(
             "SELECT reservation_id AS id, wake_at FROM states
              WHERE reservation_id >= $1 AND reservation_id <= $2 AND +wake_at >= $3 AND +wake_at <= $4
@@ -113,7 +115,7 @@ impl Walk<'_> {
         if let AnyConnection::Sqlite(_) = self.connection {
             return Ok(query.load(self.connection)?);
         }
-        // What fails takes its transaction with it.
+        // A statement that fails aborts its transaction, so each has its own.
         write_on(None, self.connection, |connection| {
             row_by_row(connection)?;
             Ok(query.load(connection)?)
@@ -121,8 +123,8 @@ impl Walk<'_> {
     }
 }
 
-/// Has the statements of this transaction find rows through indexes alone, and so come by no other than those that they are about. SQLite
-/// does that anyway.
+/// Makes the statements of this transaction find rows through indexes only, so that they touch no
+/// other rows. SQLite does that anyway.
 pub(crate) fn row_by_row(connection: &mut AnyConnection) -> Result<(), StoreError> {
     if let AnyConnection::Postgres(connection) = connection {
         let names = ["hashjoin", "mergejoin", "seqscan"];

@@ -1,4 +1,4 @@
-//! Which alerters there are, by the sweepers' word, and where the messages of all reservations would go.
+//! Which alerters the sweepers have, and where the messages of all reservations go.
 
 use std::collections::HashMap;
 
@@ -16,10 +16,10 @@ use crate::rows::{ReservationRow, ms, time};
 use crate::schema::{nodes, reservations, ways};
 use crate::{Seldom, Store, StoreError};
 
-/// Of many thousand routes each may be unreadable.
+/// Limits how often this is logged: each of many thousand routes may be unreadable.
 static UNREADABLE: Seldom = Seldom::new();
 
-/// The roles that send.
+/// The roles that send messages.
 const SWEEPERS: [&str; 2] = ["sweeper", "standalone"];
 
 /// Reservations with the same `notify` and `alerters`.
@@ -29,16 +29,16 @@ pub struct SameRoute {
     pub notify: Recipients,
     /// Their `alerters`.
     pub alerters: Vec<AlerterName>,
-    /// How many there are among those that were looked at.
+    /// How many of the reservations that were looked at have this route.
     pub count: i64,
-    /// The lowest number of theirs.
+    /// The lowest number of these reservations.
     pub first_id: i64,
 }
 
 /// The routes of some reservations in the order of their numbers.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ReservationRoutes {
-    /// Each route once.
+    /// The routes, each once.
     pub routes: Vec<SameRoute>,
     /// The number of the last reservation that was looked at; none when there was none.
     pub last_id: Option<i64>,
@@ -63,12 +63,13 @@ impl Store {
         })
     }
 
-    /// The alerters of the sweepers that are there, the latest started first; where none is, of those that were there last.
+    /// The alerters of the running sweepers, the latest started first. Where none is running, those
+    /// of the sweepers that are gone.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn published_ways(&self) -> Result<Vec<(String, WaysOut)>, StoreError> {
-        /// Its id, its alerters, and when it started, said goodbye, and was told to be gone.
+        /// A node's id and alerters, and when it started, said goodbye, and was found to be gone.
         type Row = (String, String, Option<i64>, Option<i64>, Option<i64>);
         let rows: Vec<Row> = ways::table
             .left_join(nodes::table)
@@ -87,7 +88,7 @@ impl Store {
             let ways = match serde_json::from_str(&text) {
                 Ok(ways) => ways,
                 Err(error) => {
-                    // Its node finds that, and publishes them anew.
+                    // The node notices that and publishes its alerters anew.
                     log::warn!("the alerters of the node {node} cannot be read: {error}");
                     continue;
                 }
@@ -98,7 +99,7 @@ impl Store {
         Ok(if here.is_empty() { gone } else { here })
     }
 
-    /// The sweepers that are there, and those that are away and have said which alerters they have.
+    /// The running sweepers, and those that are gone but have published their alerters.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -106,7 +107,8 @@ impl Store {
         let connection = &mut *self.get()?;
         let mut said: HashMap<String, String> =
             ways::table.select((ways::node_id, ways::alerters)).load(connection)?.into_iter().collect();
-        /// Its id, its machine, and when it started, last beat, said goodbye, and was told to be gone.
+        /// A node's id and machine, and when it started, sent its latest heartbeat, said goodbye,
+        /// and was found to be gone.
         type Row = (String, String, i64, i64, Option<i64>, Option<i64>);
         let rows: Vec<Row> = nodes::table
             .filter(nodes::role.eq_any(SWEEPERS))
@@ -140,7 +142,7 @@ impl Store {
                 ways: text.and_then(|text| serde_json::from_str(&text).ok()),
             });
         }
-        // Those of which nothing else is known any more.
+        // Sweepers of which only the published alerters are left.
         sweepers.extend(said.into_keys().map(|node| SweeperWays {
             node,
             host: String::new(),
@@ -163,8 +165,9 @@ impl Store {
         })
     }
 
-    /// The routes of up to `limit` reservations whose numbers are higher than `after`; of those that were last changed at `until` at the
-    /// latest. What cannot be read is left out.
+    /// The routes of up to `limit` reservations with numbers greater than `after`. With `until`,
+    /// only of those that were not changed after that time. Routes that cannot be read are left
+    /// out.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -212,8 +215,9 @@ impl Store {
         Ok(ReservationRoutes { routes, last_id: Some(last_id) })
     }
 
-    /// App and component of up to `limit` reservations on this route with numbers up to `to`, in the order of their numbers; of those that
-    /// were last changed at `until` at the latest.
+    /// App and component of up to `limit` reservations on this route with numbers up to `to`, in
+    /// the order of their numbers. With `until`, only of those that were not changed after that
+    /// time.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -236,7 +240,8 @@ impl Store {
             .load(&mut *self.get()?)?)
     }
 
-    /// The terms of the reservation `id`, and when they were changed last; none when there is none.
+    /// The spec of the reservation `id`, and when it was changed last; none when there is no such
+    /// reservation.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.

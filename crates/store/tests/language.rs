@@ -1,6 +1,7 @@
-//! A Postgres that speaks German: what an error means stays what it is.
+//! With a Postgres that speaks German, errors are still recognized.
 //!
-//! `LANGUAGE` chooses among the translations that Postgres brings along, so no locale of the system is needed.
+//! `LANGUAGE` chooses among the translations that come with Postgres, so no locale of the system is
+//! needed.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 
@@ -53,7 +54,7 @@ fn a_lock_is_known_as_one_and_a_cancelled_statement_as_passing() {
             assert!(error.is_locked(), "{error}");
         }
         holder.join().unwrap().unwrap();
-        // Somebody cancels what waits for a lock.
+        // Somebody cancels a statement that waits for a lock.
         let holder = scope.spawn(|| execute(&cluster, lock));
         let cancel = scope.spawn(|| {
             let waits = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
@@ -82,7 +83,7 @@ fn a_role_that_may_not_choose_is_told_and_can_be_helped() {
     let of = |role: &str| connect(cluster.url().replacen("innkeeper@", &format!("{role}@"), 1));
     assert_eq!(of("plain").other_language().unwrap().as_deref(), Some("Division durch Null"));
     assert_eq!(of("helped").other_language().unwrap(), None);
-    // Nothing of it stands in the server's log but what was asked for here.
+    // The server's log contains nothing of the questions about its language.
     assert!(!cluster.log().contains("Division durch Null"), "{}", cluster.log());
     assert!(!cluster.log().contains("lc_messages\u{bb}"), "{}", cluster.log());
 }

@@ -1,5 +1,6 @@
-//! Every wait for Postgres has a bound, whatever lies between. A program of its own: where one connection hangs, the others of the
-//! process at rest are cut with it, and attempts to connect over a socket file take turns.
+//! Every wait for Postgres has a bound, whatever happens on the way. These tests are a program of
+//! their own: when one connection hangs, the idle ones of the process are cut with it, and attempts
+//! to connect over a socket file take turns.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 
@@ -19,7 +20,7 @@ use innkeeper_testing::proxy::SwallowingProxy;
 
 use world::*;
 
-/// On a busy machine; each bound is far below it.
+/// The time allowed on a busy machine. Each bound is far below it.
 const GENEROUS: Duration = Duration::from_secs(40);
 
 fn connect(url: String) -> ActingStore {
@@ -41,7 +42,7 @@ fn a_proxy_that_swallows_bytes_holds_nobody_up_for_good() {
     let batch = [arrival("backup", success(at(1)))];
     let mut writer = store.writer();
     writer.record(&batch).unwrap();
-    // Several connections that will have gone dead.
+    // Several connections, which will be dead later.
     together(6, |_| store.count().unwrap());
     let open = proxy.connections();
 
@@ -52,7 +53,7 @@ fn a_proxy_that_swallows_bytes_holds_nobody_up_for_good() {
     proxy.swallow(false);
     let (done, took) = timed(|| writer.record(&batch));
     assert!(done.is_ok() && took < Duration::from_secs(4), "{done:?} after {took:?}");
-    // Those at rest went with it, so that none costs a wait of its own.
+    // The idle ones were cut with it, so that none costs a wait of its own.
     let (counted, took) = timed(|| together(6, |_| store.count()));
     assert!(counted.iter().all(Result::is_ok) && took < Duration::from_secs(4), "{counted:?} after {took:?}");
     assert!(proxy.connections() > open);
@@ -69,7 +70,7 @@ fn a_server_that_stands_still_is_given_up_and_found_again() {
     let heartbeat = store.apart_with_short_waits();
     heartbeat.ping().unwrap();
     let still = cluster.stand_still();
-    // The first loses its connection, the second finds none.
+    // The first attempt loses its connection, and the second gets none.
     for _ in 0..2 {
         let (error, took) = timed(|| heartbeat.ping().unwrap_err());
         assert!(error.is_unavailable() && took < GENEROUS, "{error:?} after {took:?}");
@@ -122,7 +123,7 @@ fn thirty_connections_made_at_once_over_a_socket_file_are_all_bounded() {
     assert!(pinged.iter().all(Result::is_ok) && took < Duration::from_secs(10), "{pinged:?} after {took:?}");
     println!("made in {took:?}");
     let still = cluster.stand_still();
-    // One that nobody bounds would wait until then.
+    // Without a bound the wait would last until then.
     let bounded = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -138,7 +139,7 @@ fn thirty_connections_made_at_once_over_a_socket_file_are_all_bounded() {
     });
 }
 
-/// Stands before the socket file of a server, and says nothing to the next connection once it is told to.
+/// A proxy before the socket file of a server. On request it does not answer the next connection.
 struct Doorkeeper {
     directory: tempfile::TempDir,
     ignores: Arc<AtomicBool>,
@@ -195,7 +196,8 @@ fn a_connection_over_a_socket_file_that_hangs_while_it_is_made_holds_up_no_other
             pinged.iter().all(Result::is_ok) && took < Duration::from_secs(1),
             "{pinged:?} after {took:?}"
         );
-        // What hangs has its bound, and those that were made meanwhile are left alone by it.
+        // The hanging connection ends at its bound, and connections made meanwhile are not
+        // affected.
         let (hanging, took) = timed(|| hanging.join().unwrap());
         println!("{hanging:?} after {took:?}");
         assert!(took < GENEROUS);

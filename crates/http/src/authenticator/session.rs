@@ -1,11 +1,13 @@
-//! Sessions at the authenticator: whether a request is a use of one, and whether its user must set up a second factor first.
+//! Sessions in the authenticator: whether a request counts as a use of one, and whether its user
+//! must set up a second factor first.
 
 use actix_web::HttpRequest;
 use innkeeper_store::{Session, StoreError, User};
 
 use super::Authenticator;
 
-/// What a page's script sends with what it asks for by itself: that nobody uses the session by it.
+/// The header that a page's script sends with its automatic requests, which do not count as a use
+/// of the session.
 const BY_ITSELF: (&str, &[u8]) = ("x-requested-by", b"live");
 impl Authenticator {
     /// The session with this hash, and whether its user has to set up a second factor before anything else.
@@ -25,7 +27,7 @@ impl Authenticator {
     }
 }
 
-/// Whether the script of a page asks, without anybody doing anything.
+/// Whether a page's script sent this automatically, without an action of the user.
 pub(super) fn is_by_itself(request: &HttpRequest) -> bool {
     let (name, value) = BY_ITSELF;
     request.headers().get(name).is_some_and(|given| given.as_bytes() == value)

@@ -18,19 +18,20 @@ pub const KNOWN_FOR: TimeDelta = TimeDelta::days(400);
 /// The mark after the time if a second factor was used.
 const FACTOR: char = 'f';
 
-/// A browser that is known.
+/// A known browser.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KnownDevice<'c> {
     /// Its name.
     pub name: &'c str,
-    /// Whether a second factor was shown there.
+    /// Whether a second factor was used there.
     pub has_shown_factor: bool,
 }
 
-/// What a browser keeps: `NAME.SECONDS.SIGNATURE`; with `has_shown_factor` there is an `f` behind the seconds.
+/// Makes the cookie of a browser: `NAME.SECONDS.SIGNATURE`, with an `f` after the seconds if
+/// `has_shown_factor`.
 ///
 /// # Errors
-/// When the system has no randomness to give.
+/// The system provides no randomness.
 pub fn issue(user: i64, password: &str, has_shown_factor: bool, now: Time) -> anyhow::Result<String> {
     let mut name = [0; 16];
     getrandom::fill(&mut name)?;
@@ -40,7 +41,8 @@ pub fn issue(user: i64, password: &str, has_shown_factor: bool, now: Time) -> an
     Ok(format!("{said}.{signature}"))
 }
 
-/// The device that shows this, if it is one of the user whose password has this hash.
+/// The known browser with this cookie, if the cookie is valid for this user and the hash `password`
+/// of their password.
 pub fn known<'c>(cookie: &'c str, user: i64, password: &str, now: Time) -> Option<KnownDevice<'c>> {
     let (said, signature) = cookie.rsplit_once('.')?;
     let (name, since) = said.split_once('.')?;

@@ -1,10 +1,11 @@
 //! Passwords, hashed with argon2id and the parameters that OWASP recommends (19 MiB, two passes): the defaults of the
 //! crate.
 //!
-//! One password is hashed at a time, in one block of memory that is passed from one request to the next, and returned
-//! to the system when nobody waits. The holder of the [`Turn`] has it. Waiting requests occupy no thread, and the
-//! queues are short: known devices have a queue of their own, which goes first. At most two requests of one user wait
-//! there, and four of one network among the strangers. Requests that do not fit are refused at once.
+//! One password is hashed at a time, in one block of memory that is passed from one request to the
+//! next, and returned to the system when nobody waits. The holder of the [`HashingTurn`] has it.
+//! Waiting requests occupy no thread, and the queues are short: known devices have a queue of their
+//! own, which goes first. At most two requests of one user wait there, and four of one network
+//! among the strangers. Requests that do not fit are refused at once.
 
 use std::collections::VecDeque;
 
@@ -59,7 +60,7 @@ struct Lines {
     strangers: Waiters,
 }
 
-/// Who waits, each with the user or network that they are of.
+/// The waiting requests, each with its user or network.
 struct Waiters(VecDeque<(String, oneshot::Sender<HashingTurn>)>);
 
 impl Waiters {
@@ -114,7 +115,7 @@ impl Queue {
         called.await.map_err(|_| Crowded)
     }
 
-    /// Hands the memory to the next in line, or gives it back.
+    /// Passes the memory to the next request in the queue, or returns it to the system.
     fn pass_on(&'static self, mut memory: Vec<Block>) {
         loop {
             let next = {
@@ -138,7 +139,7 @@ impl Queue {
 }
 
 impl Lines {
-    /// The next of the known, and after each of them a stranger.
+    /// The next request: known devices first, but after each of them a stranger.
     fn next(&mut self) -> Option<oneshot::Sender<HashingTurn>> {
         let mut of = |known: bool| {
             let line = if known { &mut self.known } else { &mut self.strangers };
@@ -154,7 +155,7 @@ impl Lines {
 /// The right to hash passwords. Dropping it passes it on.
 pub struct HashingTurn {
     queue: &'static Queue,
-    /// None once it is passed on.
+    /// None after it was passed on.
     memory: Option<Vec<Block>>,
 }
 
@@ -176,7 +177,7 @@ impl HashingTurn {
     /// Hashes a new password, with its salt and parameters in the result. Blocks for some hundredths of a second.
     ///
     /// # Errors
-    /// When the system has no randomness to give.
+    /// The system provides no randomness.
     pub fn hash(&mut self, password: &str) -> anyhow::Result<String> {
         let mut salt = [0; 16];
         getrandom::fill(&mut salt)?;
@@ -193,10 +194,10 @@ impl HashingTurn {
         Ok(hash.to_string())
     }
 
-    /// Whether it is the password. Without a known hash it takes as long, and returns false.
+    /// Whether the password has the known hash. Without one, takes as long and returns false.
     ///
     /// # Errors
-    /// A hash that is none.
+    /// The known hash is malformed or demands too much memory.
     pub fn verify(&mut self, password: &str, known: Option<&str>) -> anyhow::Result<bool> {
         let Some(known) = known else {
             self.hash(password)?;
@@ -265,7 +266,7 @@ mod tests {
         assert!(!turn.verify("correct horses", Some(&known)).unwrap());
         assert!(!turn.verify("correct horse", None).unwrap());
         assert!(turn.verify("x", Some("plain")).is_err());
-        // As older versions made them, with parameters of their own: by the crate alone.
+        // Hashes of older versions, with other parameters, made by the crate itself.
         let params = Params::new(1024, 3, 1, None).unwrap();
         let other = Argon2::new(Algorithm::Argon2i, Version::V0x10, params);
         let salt = SaltString::from_b64("c29tZXNhbHQ").unwrap();
@@ -275,7 +276,7 @@ mod tests {
             assert!(!turn.verify("passwords", Some(&older)).unwrap());
         }
         assert!(turn.verify("x", Some(&known.replace("m=19456", "m=4000000"))).is_err(), "4 GB");
-        // And the other way round.
+        // The crate itself also verifies our hash.
         let parsed = PasswordHash::new(&known).unwrap();
         assert!(Argon2::default().verify_password(b"correct horse", &parsed).is_ok());
     }
@@ -300,7 +301,7 @@ mod tests {
             panic!("a known device goes first")
         };
         assert!(strangers[0].as_mut().poll(&mut context).is_pending());
-        // Who leaves holds nobody up, also when it was their turn.
+        // A request that is given up delays nobody, even if it was its turn.
         let mut leaves = Box::pin(queue.turn(Waiting::Stranger("b")));
         assert!(leaves.as_mut().poll(&mut context).is_pending());
         drop(turn);
@@ -326,7 +327,7 @@ mod tests {
             assert!(one.as_mut().poll(&mut context).is_pending());
         }
         assert_eq!(queue.turn(Waiting::Stranger("other")).await.unwrap_err(), Crowded);
-        // A known device has a line of its own; and who gave up takes no place.
+        // A known device has a queue of its own, and a request that was given up takes no place.
         assert!(pin!(queue.turn(Waiting::Known("ada"))).poll(&mut context).is_pending());
         waiting.pop();
         assert!(pin!(queue.turn(Waiting::Stranger("other"))).poll(&mut context).is_pending());
@@ -345,7 +346,7 @@ mod tests {
         }
         drop(turn);
         drop(again.remove(0).await.unwrap());
-        // Another of the same comes before the stranger has had a turn.
+        // Another request of the same user comes before the stranger has had a turn.
         let mut third = pin!(queue.turn(Waiting::Known("vic")));
         assert!(third.as_mut().poll(&mut context).is_pending());
         let turn = stranger.await.unwrap();

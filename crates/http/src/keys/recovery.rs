@@ -5,17 +5,18 @@ use innkeeper_core::secret::Secret;
 
 use super::hash;
 
-/// So many are made at once.
+/// The number of codes that are made at once.
 pub const COUNT: usize = 10;
-/// Letters and digits that nobody takes for others: no I, L, O, U, as Crockford has it.
+/// Letters and digits that are not mistaken for others: Crockford's alphabet, without I, L, O and
+/// U.
 const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 const LETTERS: usize = 16;
 const GROUP: usize = 4;
 
-/// Draws codes as a person reads them: `7K3M-Q2XA-9DFE-H0VB`.
+/// Draws codes in the form in which they are shown: `7K3M-Q2XA-9DFE-H0VB`.
 ///
 /// # Errors
-/// When the system has no randomness to give.
+/// The system provides no randomness.
 pub fn draw() -> Result<Vec<Secret>, getrandom::Error> {
     (0..COUNT).map(|_| draw_one()).collect()
 }
@@ -29,7 +30,8 @@ fn draw_one() -> Result<Secret, getrandom::Error> {
     Ok(Secret::new(groups.join("-")))
 }
 
-/// What a code is known by, however somebody typed it. None where it is no such code.
+/// The hash under which a code is stored, however a person typed it. None if it is not a recovery
+/// code.
 pub fn known_by(text: &str) -> Option<String> {
     let letters: String = text
         .chars()

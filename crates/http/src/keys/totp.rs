@@ -20,36 +20,38 @@ const BASE32: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 /// Draws a secret, in base32.
 ///
 /// # Errors
-/// When the system has no randomness to give.
+/// The system provides no randomness.
 pub fn draw() -> Result<Secret, getrandom::Error> {
     let mut bytes = [0; SECRET];
     getrandom::fill(&mut bytes)?;
     Ok(Secret::new(encode(&bytes)))
 }
 
-/// The code of this secret at `now`; none where the secret is none.
+/// The code of this secret at `now`; none where the secret is invalid.
 pub fn code(secret: &str, now: Time) -> Option<String> {
     Some(code_of(&decode(secret)?, step_of(now)))
 }
 
-/// When the step began whose code was given: that of `now`, the one before or the one after, since clocks differ. None
-/// where it is no code of these.
+/// When the step of the given code began. The steps before and after that of `now` count as well,
+/// since clocks differ. None if the code belongs to none of these steps.
 pub fn step_began(secret: &str, given: &str, now: Time) -> Option<Time> {
     let (key, given) = (decode(secret)?, digits(given)?);
     let now = step_of(now);
-    // Each is looked at, so that how long it takes tells nothing.
+    // All three are compared, so that the time this takes tells nothing.
     let fits = [now - 1, now, now + 1].map(|step| (same(&code_of(&key, step), &given), step));
     let (_, step) = fits.into_iter().rev().find(|(fits, _)| *fits)?;
     Time::from_timestamp(step * STEP.num_seconds(), 0)
 }
 
-/// The digits of a code as somebody typed it: `123 456`. None where it is no such code.
+/// The digits of a code as a person typed it, such as `123 456`. None if it is not a code of six
+/// digits.
 pub fn digits(text: &str) -> Option<String> {
     let text: String = text.chars().filter(|c| !c.is_whitespace() && *c != '-').collect();
     (text.len() == DIGITS && text.bytes().all(|byte| byte.is_ascii_digit())).then_some(text)
 }
 
-/// What an app reads of the picture: the secret, and under which names the app shows its codes.
+/// The address in the QR code for an authenticator app: the secret, and the names under which the
+/// app shows its codes.
 pub fn address(secret: &str, instance: &str, user: &str) -> String {
     let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
     let (instance, user) = (encoded(instance), encoded(user));
@@ -61,11 +63,11 @@ fn step_of(time: Time) -> i64 {
 }
 
 fn code_of(key: &[u8], step: i64) -> String {
-    // Any length is a key for HMAC.
+    // Does not fail: HMAC accepts keys of any length.
     let Ok(mut mac) = Hmac::<Sha1>::new_from_slice(key) else { return String::new() };
     mac.update(&step.to_be_bytes());
     let hash = mac.finalize().into_bytes();
-    // RFC 4226, 5.3: four bytes from where the last one says.
+    // RFC 4226, 5.3: four bytes, whose place is in the last byte.
     let from = usize::from(hash[hash.len() - 1] & 0xf);
     let number = hash[from..from + 4].iter().fold(0_u32, |number, byte| number << 8 | u32::from(*byte));
     format!("{:06}", (number & 0x7fff_ffff) % 1_000_000)
@@ -116,7 +118,7 @@ mod tests {
 
     #[test]
     fn codes_are_those_of_the_rfc() {
-        // Appendix B has eight digits; six are their end.
+        // Appendix B shows eight digits; the code is the last six of them.
         for (seconds, expected) in [
             (59, "287082"),
             (1_111_111_109, "081804"),

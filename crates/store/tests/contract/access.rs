@@ -1,4 +1,4 @@
-//! Users, links, sessions, tokens, and the log of who changed what.
+//! Users, links, sessions, tokens, and the audit log.
 
 use chrono::TimeDelta;
 use innkeeper_core::access::{Scope, UserRole};
@@ -134,7 +134,7 @@ fn wrong_passwords_are_counted_and_forgotten(database: &TestDatabase) {
         assert_eq!(store.count_guess(&counts, at(n)).unwrap(), None, "{n}");
     }
     assert_eq!(store.wait_for(&counts, at(5)).unwrap(), Some(TimeDelta::seconds(1)));
-    // What has to wait is not counted.
+    // An attempt that has to wait is not counted.
     for _ in 0..5 {
         assert_eq!(store.count_guess(&counts, at(5)).unwrap(), Some(TimeDelta::seconds(1)));
     }
@@ -144,7 +144,7 @@ fn wrong_passwords_are_counted_and_forgotten(database: &TestDatabase) {
     assert_eq!(store.wait_for(&GuessCount::of_device("one"), at(5)).unwrap(), None, "a known device");
     assert_eq!(store.count_guess(&counts, at(6)).unwrap(), None);
     assert_eq!(store.wait_for(&counts, at(6)).unwrap(), Some(TimeDelta::seconds(2)));
-    // The right one: the network has tried the others all the same.
+    // The right password: the network's other wrong attempts still count.
     store.forget_guesses(&counts).unwrap();
     assert_eq!(database.count("login_failures"), 1);
     assert_eq!(database.count("login_failures WHERE who = 'network 10.0.0.5' AND failures = 5"), 1);
@@ -228,7 +228,7 @@ fn a_users_tokens_end_with_them_or_are_handed_over(database: &TestDatabase) {
     let told = store.audit_log(None, 2).unwrap();
     assert_eq!(told[0].detail, "token bobs: ended\ntoken bobs-tokens: ended\ntoken eves: ended");
     assert_eq!(told[1].detail, "token bobs: handed over to eve\ntoken bobs-tokens: handed over to eve");
-    // It can do no more than its owner.
+    // A token can do no more than its owner.
     made(by("user ada").add_token(&new("adas"), at(5)));
     let scopes = || store.token("hash of adas", at(5)).unwrap().unwrap().scopes;
     assert_eq!(scopes(), [Scope::Manage]);
@@ -236,7 +236,7 @@ fn a_users_tokens_end_with_them_or_are_handed_over(database: &TestDatabase) {
     assert_eq!(scopes(), []);
     assert!(store.change_role(ada, UserRole::Editor, at(5)).unwrap());
     assert_eq!(scopes(), [Scope::Manage]);
-    // A node of an older version removes the user alone: the tokens end all the same.
+    // A node of an older version removes only the user, but the tokens end as well.
     database.execute(&format!("DELETE FROM users WHERE id = {ada}"));
     assert!(!is_used("adas"));
 }
@@ -288,7 +288,7 @@ fn what_anybody_makes_has_to_be_confirmed(database: &TestDatabase) {
         assert!(user.confirmed && !user.has_password);
     }
     assert_eq!(admin.confirm_user(999, at(3)).unwrap(), None);
-    // In whose hands the password, the sessions and the links are nobody knows.
+    // Strangers may have the password, the sessions and the links, so all of them end.
     assert_eq!(store.session("session", true, IDLE, at(4)).unwrap(), None);
     assert_eq!(store.invited("anybodys link", at(4)).unwrap(), None);
     assert_eq!(store.user_named("mallory").unwrap().unwrap().1, None);
@@ -298,7 +298,7 @@ fn what_anybody_makes_has_to_be_confirmed(database: &TestDatabase) {
     assert_eq!(store.unconfirmed().unwrap(), yet(0));
     store.doubt_the_open_past().unwrap();
     assert_eq!(store.unconfirmed().unwrap(), yet(0), "confirmed once and for all");
-    // What a node of an older version lets anybody do.
+    // What a node of an older version lets an unnamed visitor do.
     database.execute(
         "INSERT INTO tokens (name, hash, scopes, apps, created_by, created_at)
          VALUES ('older', 'hash of older', 'manage', '[]', 'anybody', 4)",
@@ -338,7 +338,7 @@ fn an_entry_that_is_written_again_is_one(database: &TestDatabase) {
     assert_eq!((again, database.count("audit")), (one, 1));
     let entry = store.audit_log(None, 1).unwrap().remove(0);
     assert_eq!((entry.subject.as_str(), entry.detail.as_str(), entry.at), ("user ada, user bob", "2", at(1)));
-    // One that was removed meanwhile is made anew.
+    // An entry that was removed meanwhile is made anew.
     database.execute("DELETE FROM audit");
     assert!(somebody("10.0.0.5").note_again(one, "refused login", "user ada", "3", at(2)).unwrap().is_some());
     assert_eq!(database.count("audit WHERE detail = '3'"), 1);
@@ -389,7 +389,7 @@ fn a_past_checkout_is_of_the_names_that_it_had(database: &TestDatabase) {
     assert_eq!(names(deep), ("a/b".to_owned(), "c".to_owned()));
     assert_eq!(names(wide), ("x".to_owned(), "y/z/".to_owned()));
     assert_eq!(names(plain), ("p".to_owned(), "q".to_owned()));
-    // Both `a` and `a/b` are apps: it could be either.
+    // Both `a` and `a/b` are apps, so it could be either.
     checked_out(("a", "other"), 4);
     assert_eq!(names(deep), ("a/b/c".to_owned(), String::new()));
 }
@@ -406,7 +406,7 @@ fn who_changed_what_is_written_down(database: &TestDatabase) {
     ada.check_out_by_id(id, at(3)).unwrap();
     let checkout = store.checkout(id).unwrap().unwrap();
     assert_eq!((checkout.who.as_str(), checkout.at), ("user ada", at(3)));
-    // Remembered beyond the day in which it can be undone.
+    // The checkout is remembered after the day in which it can be undone.
     assert_eq!(store.past_checkout(id).unwrap(), Some(checkout));
     assert_eq!(store.past_checkout(id + 1000).unwrap(), None);
     assert_eq!(store.id_of("shop", "backup").unwrap(), None);
@@ -476,7 +476,7 @@ fn what_is_shown_outside_has_one_key(database: &TestDatabase) {
     assert!(store.remove_share("one", at(2)).unwrap() && !store.remove_share("one", at(2)).unwrap());
     assert_eq!(store.shares().unwrap(), []);
 
-    // What anybody shows is confirmed by whoever is known: by saying so, or by showing it again.
+    // A known user confirms what an unnamed visitor shares: explicitly, or by sharing it again.
     let by = |who: &str| store.acting_as(Actor { who: who.to_owned(), source: String::new() });
     let (anybody, ada) = (by("anybody"), by("user ada"));
     let is_confirmed = |key: &str| store.share(key).unwrap().unwrap().confirmed;
@@ -492,7 +492,7 @@ fn what_is_shown_outside_has_one_key(database: &TestDatabase) {
     assert_eq!(last, ["confirm share", "share"]);
     anybody.add_share(&share("four", "Another title")).unwrap();
     assert!(!is_confirmed("three"), "its title is anybody's");
-    // Who knows its key nobody knows: it ends.
+    // Strangers may know its key, so the key ends.
     ada.add_share(&share("five", "Shop")).unwrap();
     assert_eq!(store.share("three").unwrap(), None);
     ada.add_share(&share("six", "The shop")).unwrap();

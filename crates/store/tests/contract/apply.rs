@@ -1,4 +1,4 @@
-//! A declared set: all of it becomes true at once, or nothing.
+//! A declared set of reservations: all of it is applied, or nothing.
 
 use innkeeper_core::names::AppName;
 use innkeeper_core::reservation::{Patch, Spec};
@@ -121,7 +121,7 @@ fn two_sets_at_once_end_as_one_of_them(database: &TestDatabase) {
         patiently(|| store.apply(&sets[n], Some(&all), false, at(10)))
     });
     let now = all_terms(&store, None);
-    // The slugs are the store's.
+    // The slugs are chosen by the store.
     let ours = sets
         .map(|set| set.into_iter().zip(&now).map(|(spec, now)| spec.in_words_of(now)).collect::<Vec<_>>());
     assert!(ours.contains(&now), "{now:?}");
@@ -158,20 +158,20 @@ fn slugs_are_those_after_all_of_it(database: &TestDatabase) {
     };
     for (set, expected) in [
         (vec![with("a", "x"), with("b", "y"), with("c", "z")], [("a", "x"), ("b", "y"), ("c", "z")]),
-        // They exchange them.
+        // The reservations exchange their slugs.
         (vec![with("a", "y"), with("b", "z"), with("c", "x")], [("a", "y"), ("b", "z"), ("c", "x")]),
-        // A job has another name now.
+        // A job has a new name.
         (vec![with("a-2", "y"), with("b", "z"), with("c", "x")], [("a-2", "y"), ("b", "z"), ("c", "x")]),
-        // One gives up what another takes.
+        // One gives up a slug that another takes.
         (vec![with("a-2", "q"), with("b", "y"), with("c", "x")], [("a-2", "q"), ("b", "y"), ("c", "x")]),
-        // What is chosen comes before what is made of a name.
+        // A chosen slug takes precedence over one that is made of a name.
         (vec![spec("K", every(60)), with("l", "k"), with("c", "x")], [("K", "k-2"), ("c", "x"), ("l", "k")]),
     ] {
         let told = counts(&store.apply(&set, Some(&all), true, at(2)).unwrap());
         assert_eq!(counts(&store.apply(&set, Some(&all), false, at(2)).unwrap()), told, "{expected:?}");
         assert_eq!(slugs(), expected.map(|(name, slug)| (name.to_owned(), slug.to_owned())));
     }
-    // What stays the address of another is refused, and nothing is done.
+    // A slug that stays the address of another is refused, and nothing is applied.
     let taken = [spec("K", every(60)), with("l", "x"), with("c", "x")];
     assert!(matches!(store.apply(&taken, None, false, at(3)), Err(StoreError::Invalid(_))));
     assert_eq!(slugs()[2].1, "k");

@@ -1,4 +1,5 @@
-//! What the store asks of SQLite, and by which steps it is found. Connections to Postgres have a listener of their own.
+//! Records the store's statements on SQLite, and explains their query plans. Connections to
+//! Postgres have a listener of their own.
 
 use std::cell::RefCell;
 
@@ -20,7 +21,7 @@ fn listener() -> Option<Box<dyn Instrumentation>> {
     }))
 }
 
-/// Has the connections that are opened from now on tell what they are asked.
+/// Makes connections that are opened from now on record their statements.
 pub fn listen() {
     set_default_instrumentation(listener).unwrap();
 }
@@ -38,7 +39,7 @@ struct Step {
     detail: String,
 }
 
-/// The steps by which SQLite finds what those of `statements` are about that have the word `about`.
+/// The steps of SQLite's query plans for those of `statements` that contain the word `about`.
 pub fn plans(database: &TestDatabase, statements: &[String], about: &str) -> Vec<String> {
     let path = database.url().strip_prefix("sqlite://").unwrap();
     let mut connection = SqliteConnection::establish(path).unwrap();

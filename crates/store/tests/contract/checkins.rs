@@ -1,4 +1,4 @@
-//! Writing a batch of check-ins: whom they find, what they bring along, and what is kept of them.
+//! Writing a batch of check-ins: which reservations they find or define, and what is kept of them.
 
 use innkeeper_core::checkin::{CheckIn, notes_from};
 use innkeeper_core::reservation::Patch;
@@ -106,7 +106,7 @@ fn a_missing_reservation_comes_along_once(database: &TestDatabase) {
     let recorded = store.record(&batch).recorded;
     let id = store.look("backup").id;
     assert_eq!(recorded, [done(id, true), done(id, false), done(id, false)]);
-    // It is there now, so that nothing about it changes.
+    // The reservation exists now, so nothing in it changes.
     let other = by(named("backup"), Definition::IfMissing(Box::new(every(3600))));
     assert_eq!(store.record(&[other]).recorded, [done(id, false)]);
     assert_eq!(store.look("backup").spec.schedule, every(60).schedule.unwrap().0);
@@ -158,20 +158,20 @@ fn what_is_brought_along_counts_where_it_is_new(database: &TestDatabase) {
     assert_eq!(bring("job", 60), is("ada", 600));
     assert_eq!(bring("job", 90), is("ada", 90));
     assert_eq!(bring("cron", 90), is("cron", 90));
-    // One of which it is not known what its job said last: that is noted, and nothing else.
+    // The previous spec of the job is unknown: the new one is noted, and nothing changes.
     store.book("backup", &edit("ada"));
     database.execute("UPDATE reservations SET brought = NULL");
     assert_eq!(
         [bring("job", 60), bring("job", 60), bring("job", 70)],
         [is("ada", 600), is("ada", 600), is("ada", 70)]
     );
-    // It comes back from a checkout with what its job said.
+    // An undone checkout restores the noted spec, too.
     let id = store.look("backup").id;
     assert!(store.check_out(&app(SHOP), &component("backup"), at(9)).unwrap());
     store.undo_checkout(id, at(9)).unwrap();
     store.book("backup", &edit("eve"));
     assert_eq!(bring("job", 70), is("eve", 600));
-    // One that cannot be read is mended by what its job says.
+    // A reservation that cannot be read is mended by the spec of its job.
     database.execute("UPDATE reservations SET schedule = 'sometimes'");
     assert_eq!(bring("job", 70), is("job", 70));
 }
@@ -221,7 +221,7 @@ fn an_error_writes_nothing_of_the_batch(database: &TestDatabase) {
     let store = database.store();
     store.book("backup", &every(60));
     let mut writer = store.writer();
-    // PostgreSQL's text takes no NUL; in SQLite a trigger says no.
+    // Postgres refuses NUL in a text; on SQLite a trigger refuses the row.
     let poison = CheckIn { notes: "\0poison".to_owned(), ..of_run(1, start(at(2))) };
     if database.kind() == innkeeper_store::DatabaseKind::Sqlite {
         database.execute(
@@ -262,7 +262,7 @@ fn a_writer_that_remembers_is_never_wrong(database: &TestDatabase) {
         assert_eq!(record(&mut writer, &by_name).unwrap().recorded, [done(old, false)]);
     }
 
-    // Meanwhile another process removes it and makes it anew.
+    // Meanwhile another process removes the reservation and makes it anew.
     store.check_out(&app(SHOP), &component("backup"), at(2)).unwrap();
     assert_eq!(record(&mut writer, &first).unwrap().recorded, [Recorded::Unknown, done(other, false)]);
     let new = store.book("backup", &every(60));
@@ -274,7 +274,7 @@ fn a_writer_that_remembers_is_never_wrong(database: &TestDatabase) {
     assert_eq!(record(&mut writer, &by_name).unwrap().recorded, [done(new, false)]);
     assert_eq!((store.look("backup").facts.checkins, store.look("other").facts.checkins), (2, 5));
 
-    // What is remembered is no more than a hint: the write looks at the lookup key.
+    // The cache is only a hint: the write checks the lookup key.
     let swap = "UPDATE states SET names_key = ping_key, ping_key = names_key WHERE reservation_id = ";
     database.execute(&format!("{swap}{new}"));
     assert_eq!(record(&mut writer, &both).unwrap().recorded, [done(new, false), done(other, false)]);

@@ -1,4 +1,4 @@
-//! Several writers at once: nothing is lost, and nobody waits for somebody who waits for him.
+//! Several writers at once: nothing is lost, and there is no deadlock.
 
 use innkeeper_core::reservation::Patch;
 use innkeeper_store::{Arrival, BatchOutcome, Definition, Target};
@@ -16,7 +16,8 @@ const WRITERS: usize = 4;
 const ROUNDS: usize = 20;
 const JOBS: usize = 12;
 
-/// Has writers record the batches of `batch(writer, round)`, every other one backwards, and none of them fail.
+/// Several writers record the batches of `batch(writer, round)`, every other one in reverse. None
+/// may fail.
 fn all_write(database: &TestDatabase, batch: impl Fn(usize, usize) -> Vec<Arrival> + Sync) {
     let store = database.store();
     together(WRITERS, |writer| {
@@ -53,7 +54,7 @@ fn overlapping_batches_in_opposite_order_all_count(database: &TestDatabase) {
 
 fn definitions_in_opposite_order_all_count(database: &TestDatabase) {
     let store = database.store();
-    // Made in an order that is not that of their names, so that ids and names disagree.
+    // Not in the order of their names, so that the order of the ids differs from it.
     let names: Vec<String> = [7, 2, 9, 4, 0, 11, 5, 3, 10, 1, 8, 6].map(|n| format!("job {n:02}")).to_vec();
     names.iter().for_each(|name| {
         store.book(name, &every(60));
@@ -73,7 +74,8 @@ fn definitions_in_opposite_order_all_count(database: &TestDatabase) {
 
 fn creations_in_opposite_order_all_count(database: &TestDatabase) {
     let store = database.store();
-    // Each round has an app of its own, whose ping key is made, too; and each writer makes fewer of its jobs.
+    // Each round has an app of its own, whose ping key is made as well. Each writer makes fewer of
+    // its jobs than the one before.
     all_write(database, |writer, round| {
         let create = |n: usize| Arrival {
             target: Target::Names(app(&format!("app {round}")), component(&format!("job {n}"))),

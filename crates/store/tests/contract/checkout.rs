@@ -1,4 +1,4 @@
-//! Checking out: a reservation leaves, and whoever was told of its alert hears so.
+//! Checking out: a reservation is removed, and everyone who was told of its alert is told so.
 
 use innkeeper_store::{Arrival, Recorded, Reserved, StoreError, Target, Undone, Walk};
 use innkeeper_testing::database::TestDatabase;
@@ -60,7 +60,7 @@ fn everyone_who_was_told_hears_of_it_once_and_after(database: &TestDatabase) {
     let of = |event: &str| ways.map(|way| format!("{event} {way}")).to_vec();
     assert_eq!(told, [of("opened"), of("reminder"), of("recovered")].concat());
 
-    // In order: what came before goes first, and the end carries the incident's key.
+    // In order: earlier messages go first, and the last one has the key of the alert.
     for (event, subject) in
         [("opened", "shop/backup"), ("reminder", "shop/backup"), ("recovered", "CHECKED OUT shop/backup")]
     {
@@ -195,7 +195,7 @@ fn an_undo_takes_no_name_away(database: &TestDatabase) {
     let name = "shop/backup".to_owned();
     assert_eq!(store.undo_checkout(first, at(2)).unwrap(), Undone::Taken { name });
     assert_eq!(store.look("backup").id, second);
-    // It can still be undone when the name is free.
+    // The checkout can be undone again when the name is free.
     store.check_out(&app(SHOP), &component("backup"), at(3)).unwrap();
     assert_eq!(store.undo_checkout(first, at(4)).unwrap(), Undone::Done);
     assert_eq!(store.look("backup").id, first);

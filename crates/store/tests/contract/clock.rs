@@ -1,4 +1,5 @@
-//! A clock that was ahead and has returned: what it stamped comes back, and nothing is muted, blocked or lost by it.
+//! A clock that was ahead and has returned: the times that it stamped are corrected, and nothing is
+//! muted, blocked or lost.
 
 use innkeeper_core::access::UserRole;
 use innkeeper_core::rewind::Rewind;
@@ -127,7 +128,8 @@ fn after_the_return_the_silent_are_told_about_in_time_and_the_healthy_are_not(da
     assert!(store.alert("silent").is_some() && store.alert("healthy").is_none());
 }
 
-/// A node that has followed, whose time is some milliseconds ahead of that of the node which looks.
+/// Another node has followed the step already, and its time is some milliseconds ahead of the time
+/// of this one.
 fn what_others_stamp_by_the_new_time_stays(database: &TestDatabase) {
     let store = database.store();
     let id = store.book("a", &every(60));
@@ -149,7 +151,7 @@ fn what_others_stamp_by_the_new_time_stays(database: &TestDatabase) {
 fn a_failure_stays_after_the_success_that_it_followed(database: &TestDatabase) {
     let store = database.store();
     store.book("a", &every(DAY));
-    // An hour and a half ago, and fifty minutes ago; then the clock goes back by an hour.
+    // A success and a failure; then the clock goes back by an hour.
     store.check_in("a", &[success(at(5400))]);
     store.check_in("a", &[fail(at(7800), 1)]);
     store.pass(at(10_000));
@@ -172,7 +174,7 @@ fn a_pass_for_stragglers_has_only_those_looked_at_again(database: &TestDatabase)
     store.pass(at(10));
     assert_eq!(due(), 0);
 
-    // A check-in that another node stamped by the old time, and a conclusion that one drew.
+    // A check-in with a time of the old clock from another node, and a conclusion of such a node.
     store.check_in("job-7", &[success(at(DAY + 12))]);
     let id = store.look("job-8").id;
     let soon = at(DAY + 13).timestamp_millis();
@@ -226,7 +228,7 @@ fn a_row_that_cannot_be_moved_keeps_no_other_from_it(database: &TestDatabase) {
     refuse("audit", "old.subject = '2'");
     let mut left = vec![ids[7]];
     if database.kind() == DatabaseKind::Sqlite {
-        // Text is read as 0, which must not be written over it.
+        // SQLite reads the text as 0, which must not be written back.
         database.execute(&format!(
             "PRAGMA ignore_check_constraints = ON;
              UPDATE states SET last_seen_at = 'yesterday' WHERE reservation_id = {};",

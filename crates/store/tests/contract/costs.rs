@@ -1,4 +1,4 @@
-//! What is done again and again costs what there is to do, not what there is.
+//! The cost of repeated work depends on what there is to do, not on how much is stored.
 
 use std::cell::RefCell;
 use std::time::Instant;
@@ -51,14 +51,14 @@ fn in_a_storm_what_is_down_is_counted_once_a_second(database: &TestDatabase) {
     pass(10, 200);
     let begun = Instant::now();
     let storm = asked(|| (0..5).for_each(|_| assert_eq!(pass(10, 10).opened, 10)));
-    // Of the jobs, and of those that are down.
+    // Two counts at a time: of the jobs, and of the jobs that are down.
     if database.kind() == DatabaseKind::Sqlite {
         let most = 2 * begun.elapsed().as_secs() as usize + 2;
         assert!(!storm.is_empty() && counts(&storm) <= most, "{} counts, at most {most}", counts(&storm));
     }
     let expected: Vec<i64> = [vec![199; 200], (0..5).flat_map(|n| vec![209 + 10 * n; 10]).collect()].concat();
     assert_eq!(others.take(), expected.into_iter().map(|down| (down, 251)).collect::<Vec<_>>());
-    // What comes back counts at once.
+    // Jobs that come back count at once.
     (0..10).for_each(|n| drop(store.check_in(&format!("job-{n}"), &[success(at(12))])));
     assert_eq!(pass(12, 100).closed, 10);
     others.take();

@@ -1,4 +1,4 @@
-//! An SQLite file that is deleted, moved, replaced or overwritten under a store that works with it.
+//! An SQLite file that is deleted, moved, replaced or overwritten while a store works with it.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -12,7 +12,7 @@ use innkeeper_testing::database::{TestDatabase, tester};
 
 use crate::world::*;
 
-/// A store with a reservation, whose connections are open: two of the pool, a writer's.
+/// A store with a reservation and open connections: two of the pool, and that of a writer.
 struct Works {
     database: TestDatabase,
     store: ActingStore,
@@ -25,7 +25,7 @@ impl Works {
         Self::over(TestDatabase::sqlite())
     }
 
-    /// A file elsewhere, to which its name is a link.
+    /// The same with a file elsewhere; its name is a link to it.
     fn linked() -> Self {
         let database = TestDatabase::sqlite();
         link(Path::new(database.url().strip_prefix("sqlite://").unwrap()));
@@ -48,7 +48,7 @@ impl Works {
         beside(&self.path, suffix)
     }
 
-    /// Nothing is acknowledged, and nothing is read from what is gone.
+    /// Checks that nothing is acknowledged, and that nothing is read from the lost file.
     fn refuses_everything(&mut self, what: &str) {
         let batch = [arrival("backup", success(at(3)))];
         let refused = [
@@ -68,7 +68,7 @@ impl Works {
         }
     }
 
-    /// What there is to say when all is done that can be done.
+    /// Checks that the file is lost in spite of all attempts; returns the message.
     fn lost(&self) -> String {
         match self.store.look_at_file() {
             FileLook::Lost { words, settled: true } => words,
@@ -80,7 +80,8 @@ impl Works {
         assert_eq!(self.is_back_with(2), None);
     }
 
-    /// It is, with these check-ins; what lay beside it.
+    /// Checks that the file is back with this many check-ins; returns which older log was set
+    /// aside.
     fn is_back_with(&mut self, checkins: i64) -> Option<String> {
         let set_aside = match self.store.look_at_file() {
             FileLook::Back { set_aside, .. } => set_aside,
@@ -94,7 +95,7 @@ impl Works {
     }
 }
 
-/// The same name in another directory.
+/// The path of the same name in another directory.
 fn elsewhere(path: &Path) -> PathBuf {
     path.parent().unwrap().join("elsewhere").join(path.file_name().unwrap())
 }
@@ -223,13 +224,13 @@ fn a_log_that_was_cut_off_is_not_brought_into_the_file() {
     works.store.checkpoint().unwrap();
     works.writer.record(&[arrival("backup", success(at(3)))]).unwrap();
     fs::OpenOptions::new().write(true).open(works.beside("-wal")).unwrap().set_len(0).unwrap();
-    // The first commit after it is not acknowledged.
+    // The first commit afterwards is not acknowledged.
     let error = works.writer.record(&[arrival("backup", success(at(4)))]).unwrap_err();
     assert!(error.is_unavailable(), "{error}");
     let words = works.lost();
     assert!(words.contains("cut off") && words.contains("Restart"), "{words}");
     assert_eq!(files(works.path.parent().unwrap(), "-wal.stale").len(), 1);
-    // As a start finds it: the log that is still open is this process's own affair.
+    // Looks as a start does, without the log, which this process still has open.
     let alone = alone(&works);
     assert_eq!(alone.look_for_damage(&|| true).unwrap(), None);
     assert_eq!(alone.look("backup").facts.checkins, 2);
@@ -261,7 +262,7 @@ fn a_start_does_not_begin_anew_beside_what_is_left() {
 fn a_start_does_not_make_tables_beside_a_log_that_was_set_aside() {
     let database = TestDatabase::sqlite();
     let path = PathBuf::from(database.url().strip_prefix("sqlite://").unwrap());
-    // As a start leaves it that ended before it made tables.
+    // What a start leaves that ended before it made tables.
     database.execute("PRAGMA application_id = 1229868619; PRAGMA user_version = 7");
     let before = fs::read(&path).unwrap();
     assert_eq!(before.len(), 4096);
@@ -303,7 +304,7 @@ fn a_file_that_was_cut_off_takes_no_check_in() {
 fn what_the_log_holds_of_a_file_that_was_cut_off_is_saved() {
     let mut works = Works::new();
     works.store.checkpoint().unwrap();
-    // It writes all pages into the log.
+    // VACUUM writes all pages into the log.
     works.database.execute("VACUUM");
     works.writer.record(&[arrival("backup", success(at(3)))]).unwrap();
     cut(&works.path, 4096);
@@ -341,14 +342,15 @@ fn a_link_that_gives_way_to_its_file_loses_nothing() {
     assert_eq!(alone_with_its_log(&works), 3);
 }
 
-/// An older state of the database as its log or its journal, which SQLite would put into whatever lies beside.
+/// An older state of the database, as a log or journal. SQLite would apply it to any database file
+/// beside it.
 struct Older {
     directory: tempfile::TempDir,
     suffixes: &'static [&'static str],
 }
 
 impl Older {
-    /// The state that `works` has now; `works` goes on.
+    /// The present state of `works`, which then continues to write.
     fn of(works: &mut Works, suffixes: &'static [&'static str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let real = fs::canonicalize(&works.path).unwrap();
@@ -361,7 +363,7 @@ impl Older {
                 fs::copy(beside(&real, suffix), older.path(suffix)).unwrap();
             }
         }
-        // In the file, and only there.
+        // This check-in is in the file only, not in its log.
         works.writer.record(&[arrival("backup", success(at(3)))]).unwrap();
         works.database.execute("PRAGMA wal_checkpoint(TRUNCATE)");
         works.writer.record(&[arrival("backup", success(at(4)))]).unwrap();
@@ -372,7 +374,7 @@ impl Older {
         beside(&self.directory.path().join("older"), suffix)
     }
 
-    /// As a crash in the middle of a transaction leaves it.
+    /// Makes the journal that a crash in the middle of a transaction leaves.
     fn make_journal(&self, real: &Path) {
         let copy = self.directory.path().join("copy");
         fs::copy(real, &copy).unwrap();
@@ -395,7 +397,7 @@ impl Older {
         }
     }
 
-    /// It was set aside, and said so.
+    /// Checks that the older log was set aside, and that the message says so.
     fn was_told(&self, said: Option<String>, path: &Path) {
         let said = said.expect("an older log was set aside");
         for suffix in self.suffixes {
@@ -492,7 +494,7 @@ fn a_copy_with_a_log_beside_it_is_left_to_a_restart() {
     assert!(words.contains("replaced") && words.contains(&*log.to_string_lossy()), "{words}");
     assert_eq!(fs::read(&copy).unwrap(), before, "not touched");
     assert_eq!(fs::read(&log).unwrap(), fs::read(older.path("-wal")).unwrap(), "not touched");
-    // Where somebody says that it is not the copy's, the copy is as good as the file.
+    // When somebody removes the log, the copy can be used as the file.
     fs::remove_file(&log).unwrap();
     assert_eq!(works.is_back_with(4), None);
 }
@@ -501,7 +503,7 @@ fn a_copy_with_a_log_beside_it_is_left_to_a_restart() {
 fn an_older_log_that_cannot_be_set_aside_is_not_brought_into_the_file() {
     let mut works = Works::linked();
     let older = Older::of(&mut works, &["-wal"]);
-    // Nothing can be renamed to a name of this length.
+    // The name is so long that its log cannot be renamed to a longer one.
     let long = works.path.with_file_name("n".repeat(245));
     symlink(&long, works.beside(".link")).unwrap();
     older.lay_beside(&long);
@@ -529,7 +531,7 @@ fn a_file_that_gives_way_to_a_link_loses_nothing() {
     assert_eq!(alone_with_its_log(&works), 3);
 }
 
-/// Check-ins that a new process finds under the file's name.
+/// The number of check-ins that a new process finds in the file and its log.
 fn alone_with_its_log(works: &Works) -> i64 {
     works.database.number("SELECT checkins FROM states").unwrap()
 }
@@ -604,7 +606,7 @@ fn a_file_that_is_used_all_the_time_is_never_taken_for_another() {
         }
         1 => {
             while Instant::now() < until {
-                // Another process, which sees to the log itself, and gives pages back.
+                // Another process, which checkpoints the log itself and frees pages.
                 works.database.execute("VACUUM; PRAGMA wal_checkpoint(TRUNCATE)");
             }
         }

@@ -1,5 +1,5 @@
-//! Second factors: codes and recovery codes are taken once, logins wait for them within bounds, and what a user sees of
-//! their sessions.
+//! Second factors: codes and recovery codes are accepted once, a limited number of logins waits for
+//! them, and which sessions a user sees.
 
 use chrono::TimeDelta;
 use innkeeper_core::access::UserRole;
@@ -44,7 +44,7 @@ fn ada(database: &TestDatabase) -> (ActingStore, User) {
     (store, user)
 }
 
-/// The same with an app, set up at 1000, and these recovery codes.
+/// Like [`ada`], with an authenticator app set up at 1000 and these recovery codes.
 fn ada_with_an_app(database: &TestDatabase, codes: &[&str]) -> (ActingStore, User) {
     let (store, user) = ada(database);
     store.begin_session(&user, &new_session("session"), at(1000)).unwrap();
@@ -94,10 +94,10 @@ fn an_app_is_set_up_by_the_session_that_was_shown_it_and_in_time(database: &Test
     assert!(factors.any() && factors.app);
     assert_eq!((factors.recovery_codes, store.app_secret(user.id).unwrap().as_deref()), (2, Some("AGAIN")));
     assert_eq!(store.factors_of_all().unwrap().into_iter().collect::<Vec<_>>(), [(user.id, factors)]);
-    // Other sessions came in without.
+    // Other sessions began without a second factor.
     assert!(store.session("one", true, IDLE, at(1002)).unwrap().is_some());
     assert_eq!(store.session("two", true, IDLE, at(1002)).unwrap(), None);
-    // One app is not replaced by another.
+    // A second app does not replace the first.
     store.begin_app_setup(user.id, "one", "THIRD", at(1003)).unwrap();
     assert!(!finish("one", "THIRD", 1004));
     assert_eq!(store.app_secret(user.id).unwrap().as_deref(), Some("AGAIN"));
@@ -163,7 +163,7 @@ fn of_one_user_few_logins_wait(database: &TestDatabase) {
     assert!(store.pending_login("login 119", at(120)).unwrap().is_some());
     assert_eq!(store.pending_login("login 69", at(120)).unwrap(), None, "the oldest are given up");
     assert!(store.pending_login("bobs", at(120)).unwrap().is_some());
-    // Whoever comes from elsewhere stays, however many come from here, and the other way round.
+    // Logins from one network do not displace those from another.
     assert!(store.add_pending_login(&user, "hash", "elsewhere", "10.0.0.6", at(121)).unwrap());
     for n in 122..222 {
         store.add_pending_login(&user, "hash", &format!("login {n}"), "10.0.0.5", at(n)).unwrap();
@@ -202,7 +202,7 @@ fn a_password_alone_begins_no_session_of_who_has_a_factor(database: &TestDatabas
     assert!(store.begin_session(&user, &with_code, at(1001)).unwrap());
 }
 
-/// It looks for no factors, and has begun this session beside one.
+/// An older node does not check for factors, and has begun this session although the user has one.
 fn a_session_of_an_older_node_goes_around_no_factor(database: &TestDatabase) {
     let (store, user) = ada_with_an_app(database, &[]);
     for (hash, method) in [
@@ -233,7 +233,8 @@ fn a_session_of_an_older_node_goes_around_no_factor(database: &TestDatabase) {
     assert!(!is_in("older"), "nor around a passkey");
 }
 
-/// Has `begin` wait for a transaction that is under way and ends with `sql`; returns what it returns.
+/// Runs `begin` while another transaction is open, which ends with `sql`. Checks that `begin` waits
+/// for it, and returns its result.
 fn meanwhile<T: Send>(database: &TestDatabase, sql: &str, begin: impl Fn() -> T + Sync) -> T {
     let held = database.hold_rows("users");
     let (sender, receiver) = std::sync::mpsc::channel();
@@ -256,7 +257,8 @@ fn what_is_begun_while_a_factor_is_set_up_waits_for_it(database: &TestDatabase) 
     });
     assert!(!begun);
     assert_eq!(database.count("sessions"), 0);
-    // The other way round: who comes first is seen by what ends the sessions.
+    // The other way round: a session that begins first is seen, and ended, by the setup of the
+    // factor.
     database.execute("DELETE FROM totp");
     store.begin_app_setup(user.id, "this", "SECRET", at(2)).unwrap();
     let session = "INSERT INTO sessions (hash, user_id, csrf, created_at, seen_at) SELECT 'early', id, '', 0, 0 FROM users";
@@ -286,7 +288,7 @@ fn what_is_begun_while_the_password_changes_waits_for_it(database: &TestDatabase
     });
     assert!(!waits, "a login by the old one");
     assert_eq!((database.count("sessions"), database.count("pending_logins")), (0, 0));
-    // The other way round.
+    // The other way round: the session begins first.
     let session = "INSERT INTO sessions (hash, user_id, csrf, created_at, seen_at) SELECT 'early', id, '', 0, 0 FROM users;
         INSERT INTO pending_logins (hash, user_id, tries, created_at) SELECT 'early', id, 0, 0 FROM users";
     let changed = meanwhile(database, session, || {
@@ -300,7 +302,7 @@ fn what_is_begun_while_the_password_changes_waits_for_it(database: &TestDatabase
     assert_eq!((chosen, database.count("sessions"), database.count("pending_logins")), (true, 0, 0));
 }
 
-/// Of an app and a passkey.
+/// An app and a passkey are set up at once.
 fn of_two_first_factors_at_once_one_brings_the_codes(database: &TestDatabase) {
     let (store, user) = ada(database);
     for round in 0..10 {
@@ -382,7 +384,7 @@ fn a_second_factor_is_removed_with_all_that_hangs_on_it(database: &TestDatabase)
     assert!(!store.remove_second_factor(user.id, None, at(1004)).unwrap(), "there is none any more");
     assert!(store.session("session", true, IDLE, at(1005)).unwrap().is_some());
     assert!(!store.remove_second_factor(99, None, at(1004)).unwrap());
-    // By an admin: every session ends.
+    // When an admin removes it, every session ends.
     store.begin_app_setup(user.id, "session", "AGAIN", at(1005)).unwrap();
     store.finish_app_setup(&user, "session", "AGAIN", at(990), &[], at(1006)).unwrap();
     assert!(store.remove_second_factor(user.id, None, at(1007)).unwrap());
@@ -446,7 +448,7 @@ fn of_one_user_few_sessions_go_on(database: &TestDatabase) {
     store.begin_session(&bob, &new_session("bobs"), at(0)).unwrap();
     for n in 0..120 {
         store.begin_session(&user, &new_session(&format!("session {n}")), at(n)).unwrap();
-        // The first one is used.
+        // The first session is used.
         store.session("session 0", true, IDLE, at(n + 40)).unwrap().unwrap();
     }
     assert_eq!(database.count("sessions"), 101);

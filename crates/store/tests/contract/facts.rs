@@ -1,4 +1,4 @@
-//! The merge of facts that SQL does is the merge of `Facts::record`.
+//! SQL merges facts exactly as `Facts::record` does.
 
 use std::cell::Cell;
 
@@ -13,10 +13,10 @@ use crate::world::*;
 
 on_both!(any_batches_in_any_order_leave_the_facts_of_core, the_facts_of_a_batch_go_to_their_own_reservations);
 
-/// Few instants, codes and sources, so that ties are common.
+/// A check-in with one of few times, codes and sources, so that ties are common.
 fn any_checkin() -> impl Strategy<Value = CheckIn> {
     let kinds = [CheckInKind::Success, CheckInKind::Start, CheckInKind::Fail, CheckInKind::Log];
-    // Sources whose order differs between bytes and a language's alphabet.
+    // Sources whose order by bytes differs from their order in a language's alphabet.
     let source = prop::sample::select(vec!["", "10.0.0.1", "10.0.0.9", "B", "a", "é", "ÿ", "::1", "日"]);
     let exit_code = prop::option::of(0i32..3);
     (0i64..6, 0usize..4, exit_code, source, prop::option::of(0u128..3)).prop_map(
@@ -28,7 +28,7 @@ fn any_checkin() -> impl Strategy<Value = CheckIn> {
     )
 }
 
-/// Check-ins, and them in another order, cut into batches.
+/// Check-ins, and the same check-ins in another order, cut into batches.
 fn any_batches() -> impl Strategy<Value = (Vec<CheckIn>, Vec<Vec<CheckIn>>)> {
     let lists = prop::collection::vec(any_checkin(), 1..12);
     lists
@@ -46,7 +46,7 @@ fn any_batches_in_any_order_leave_the_facts_of_core(database: &TestDatabase) {
             let name = format!("job {}", count.get());
             store.book(&name, &every(60));
             for (turn, batch) in batches.iter().enumerate() {
-                // By both ways, in turns.
+                // With and without the fast path in turns.
                 if (turn + count.get()).is_multiple_of(2) {
                     store.check_in(&name, batch);
                 } else {

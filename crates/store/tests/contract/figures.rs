@@ -1,4 +1,4 @@
-//! Figures: what is kept of them, when a success is other than expected, and what a person accepts.
+//! Figures: which are kept, when a success is unexpected, and what a person accepts.
 
 use innkeeper_core::alert::Reason;
 use innkeeper_core::checkin::{CheckIn, CheckInKind};
@@ -65,7 +65,7 @@ fn why(store: &ActingStore) -> Option<String> {
     }
 }
 
-/// Checks in with `rows` and looks; returns why an alert is open then.
+/// Checks in with the figure `rows` and makes a pass; returns why an alert is open afterwards.
 fn told(store: &ActingStore, value: f64, second: i64) -> Option<String> {
     store.check_in("job", &[rows(value, second)]);
     store.pass(at(second));
@@ -105,7 +105,7 @@ fn so_many_values_are_kept_and_what_counts_does_not_make_way(database: &TestData
     assert_eq!(recent.run_times.len(), 200);
     let all = values(&recent, "rows");
     assert_eq!((all.len(), all[49]), (50, (239.0, false)));
-    // As many good ones are kept beside them, though they are not shown.
+    // As many expected values are kept as well, though they are not shown.
     store.check_in("job", &[rows(119.0, 900)]);
     store.pass(at(900));
     let expect = Patch { expect: Some(Expect::parse(&["rows > median(50)"]).unwrap()), ..Patch::default() };
@@ -152,7 +152,7 @@ fn a_figure_that_is_missing_breaks_its_clause(database: &TestDatabase) {
     store.check_in("job", &[with(&[("row", 1.0)], success(at(10)))]);
     assert_eq!(store.pass(at(10)).opened, 1);
     assert_eq!(why(&store).as_deref(), Some("rows is missing; expected: rows >= 0"));
-    // A failure says itself what is wrong; a start and a remark need bring nothing.
+    // A failure is reported by itself; a start and a log entry need no figures.
     store.check_in("job", &[rows(1.0, 20)]);
     assert_eq!(store.pass(at(20)).closed, 1);
     store.check_in("job", &[start(at(21)), log(at(22))]);
@@ -170,7 +170,8 @@ fn successes_of_one_batch_are_judged_in_their_order(database: &TestDatabase) {
         .collect();
     store.check_in("job", &batch);
     assert_eq!(store.pass(at(10)).opened, 1);
-    // The third passed, since there were two values; with it the median is 100. The fifth, then the sixth are too few.
+    // The third passed, because there were only two values before; with it the median is 100. The
+    // fifth and sixth are too small.
     assert_eq!(why(&store).as_deref(), Some("rows was 40; expected: rows >= 0.5 * median(10), which is 50"));
     let counted: Vec<bool> =
         values(&store.recent(store.look("job").id).unwrap(), "rows").into_iter().map(|one| one.1).collect();
@@ -289,7 +290,7 @@ fn a_report_that_comes_late_is_judged_too(database: &TestDatabase) {
     store.check_in("job", &[reported(rows(0.0, 100), at(500))]);
     assert_eq!(store.pass(at(500)).opened, 1);
     assert_eq!(why(&store).as_deref(), Some("rows was 0; expected: rows > 0"));
-    // One that a good success has followed is no news.
+    // An unexpected success that an expected one has followed opens no alert.
     store.check_in("job", &[rows(1.0, 600)]);
     store.pass(at(600));
     store.check_in("job", &[reported(rows(0.0, 550), at(700))]);

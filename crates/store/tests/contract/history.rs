@@ -1,4 +1,4 @@
-//! The history: what is shown of it, and what pruning leaves.
+//! The history: reading it, and what pruning leaves.
 
 use innkeeper_core::checkin::CheckIn;
 use innkeeper_store::{Pruned, Walk};
@@ -40,7 +40,7 @@ fn each_reservation_keeps_its_latest(database: &TestDatabase) {
 fn what_is_old_goes(database: &TestDatabase) {
     let store = database.store();
     store.book("a", &every(60));
-    // More than one step of the pruning.
+    // More rows than one step of the pruning removes.
     let many: Vec<CheckIn> = (0..6000).map(|n| success(at(n / 100))).collect();
     store.check_in("a", &many);
     store.check_in("a", &[of_run(1, start(at(10))), of_run(1, success(at(11))), success(at(100))]);
@@ -66,7 +66,7 @@ fn pruning_goes_on_where_it_stopped(database: &TestDatabase) {
     let go_on = || steps.replace(steps.get() - 1) > 0;
     let mut left = vec![database.count("checkins")];
     while left.last() != Some(&10) {
-        // One step for what is old, and one for what is too much.
+        // One step for old check-ins, and one for too many.
         steps.set(2);
         store.prune(10, at(-1), &mut walk, &go_on).unwrap();
         left.push(database.count("checkins"));
@@ -86,9 +86,9 @@ fn incidents_and_messages_go_when_they_ended_long_ago(database: &TestDatabase) {
     store.pass(at(60));
     store.check_in("a", &[success(at(70))]);
     store.pass(at(70));
-    // The latest of all stays, however old.
+    // The latest check-in of all stays, whatever its age.
     store.check_in("b", &[log(at(71))]);
-    // Two of a are delivered, that of b still waits.
+    // Two messages about a are delivered; the one about b still waits.
     for second in [70, 71] {
         let sent = store.claim_singles("log", at(second), seconds(9), "t", 10).unwrap();
         let of_a = sent.iter().flat_map(|one| &one.deliveries).filter(|one| one.notice.subject == "shop/a");

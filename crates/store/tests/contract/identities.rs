@@ -1,4 +1,4 @@
-//! Users who come by OpenID Connect, and logins that have been begun.
+//! Users who log in by OpenID Connect, and logins that have been begun.
 
 use chrono::TimeDelta;
 use innkeeper_core::access::UserRole::{self, Admin, Editor, Viewer};
@@ -68,7 +68,7 @@ fn somebody_is_who_they_were_whatever_they_are_called(database: &TestDatabase) {
     let renamed = come_in(&store, &Newcomer { name: Some("ada lovelace"), ..ada() });
     assert_eq!(renamed, first, "the name of the first login stays");
     assert_eq!(come_in(&store, &Newcomer { name: None, ..ada() }), first);
-    // The same subject of another provider is somebody else.
+    // The same subject at another provider is another user.
     let other =
         come_in(&store, &Newcomer { issuer: "https://other.example.org", name: Some("eve"), ..ada() });
     assert_ne!(other.id, first.id);
@@ -101,7 +101,7 @@ fn the_role_follows_and_a_change_ends_the_sessions(database: &TestDatabase) {
     assert_eq!(store.session("session", true, IDLE, at(2)).unwrap(), None);
     let last = changes(&store).pop().unwrap();
     assert_eq!(last, ("change user".to_owned(), "role: editor -> admin\nby OpenID Connect".to_owned()));
-    // Where it is not the provider's to say, an admin's word stands.
+    // If roles do not follow the provider, the role set by an admin stays.
     let kept = come_in(&store, &Newcomer { role: Some(Viewer), role_follows: false, ..ada() });
     assert_eq!(kept.role, Admin);
 }
@@ -119,12 +119,12 @@ fn who_loses_every_role_loses_their_sessions_and_their_password(database: &TestD
     let entries = changes(&store);
     let (action, detail) = entries.last().unwrap();
     assert!(action == "change user" && detail.starts_with("role: editor -> viewer\n"), "{detail}");
-    // And no entry each time that they try.
+    // A further attempt adds no audit entry.
     assert_eq!(store.arrive(&nobody, at(3)).unwrap(), Arrived::NoRole);
     assert_eq!(changes(&store).len(), entries.len());
     assert_eq!(come_in(&store, &ada()).role, Editor);
 
-    // One who has a password as well, a link for another, and a login that waits for its second factor.
+    // A user who also has a password and a link for another password.
     let root = acting_as(database, "user root");
     let user = come_in(&store, &ada());
     root.invite_again(user.id, "first", at(100), at(4)).unwrap();
@@ -136,7 +136,7 @@ fn who_loses_every_role_loses_their_sessions_and_their_password(database: &TestD
     assert_eq!(store.invited("second", at(8)).unwrap(), None, "nor a link for one");
     let (_, detail) = changes(&store).pop().unwrap();
     assert!(detail.ends_with("sessions ended, password removed"), "{detail}");
-    // A viewer's, too.
+    // The same for a viewer.
     come_in(&store, &Newcomer { role: Some(Viewer), ..ada() });
     root.invite_again(user.id, "third", at(100), at(9)).unwrap();
     store.accept_invitation("third", "", "hash", at(10)).unwrap().unwrap();
@@ -158,19 +158,20 @@ fn a_role_of_which_nothing_is_said_is_not_taken(database: &TestDatabase) {
     assert_eq!(store.users().unwrap()[0].role, Editor);
     assert!(store.session("session", true, IDLE, at(2)).unwrap().is_some());
     assert_eq!(changes(&store).len(), written);
-    // Whoever has that role already comes in, and so does whoever comes for the first time.
+    // A user who has that role already can log in, and so can a new user.
     assert_eq!(come_in(&store, &silent(Editor)), user);
     assert_eq!(come_in(&store, &Newcomer { role_follows: false, ..silent(Viewer) }), user);
     let eve = come_in(&store, &Newcomer { subject: "0002", name: Some("eve"), ..silent(Viewer) });
     assert_eq!(eve.role, Viewer);
-    // A user who is found by name stays as they are.
+    // A user who is found by name keeps their role.
     store.add_user("bob", Admin, "link", at(100), at(0)).unwrap().unwrap();
     let bob = Newcomer { subject: "0003", name: Some("bob"), trust_names: true, ..silent(Viewer) };
     assert_eq!(store.arrive(&bob, at(3)).unwrap(), Arrived::RoleUnsaid);
     assert_eq!(database.count("identities"), 2);
 }
 
-/// Two first logins at once of one person whom the provider calls otherwise in each, and of two who are called alike.
+/// Two first logins at once: of one person whom the provider names differently each time, and of
+/// two people with the same name.
 fn a_user_whom_another_request_just_made_is_found(database: &TestDatabase) {
     let store = acting(database);
     let names = ["ada", "ada lovelace", "countess", "a. l."];
@@ -207,7 +208,7 @@ fn names_are_trusted_where_that_is_wanted(database: &TestDatabase) {
     let trusting = Newcomer { trust_names: true, ..ada() };
     let user = come_in(&store, &trusting);
     assert_eq!((user.id, user.role), (local.id, Editor));
-    // Somebody else who is called so at the same provider by now is another.
+    // Another person who has this name at the same provider later is another user.
     let later = Newcomer { subject: "0002", ..trusting };
     for later in [later, Newcomer { trust_names: false, ..later }] {
         assert_eq!(store.arrive(&later, at(2)).unwrap(), Arrived::AnotherSubject);
@@ -227,7 +228,7 @@ fn who_has_yet_to_be_confirmed_stays_out(database: &TestDatabase) {
     assert_eq!(come_in(&store, &trusting).id, ghost.id);
 }
 
-/// What the provider says of them was never anybody's to change.
+/// An unnamed visitor cannot change what the provider says about a user.
 fn a_confirmed_user_comes_by_the_provider_as_before(database: &TestDatabase) {
     let (store, root) = (acting(database), acting_as(database, "user root"));
     let user = come_in(&store, &ada());
@@ -242,12 +243,14 @@ fn a_confirmed_user_comes_by_the_provider_as_before(database: &TestDatabase) {
     assert_eq!(come_in(&store, &ada()), user);
 }
 
-/// A login is its user's own deed under the name that they have here, so that no doubt ends by it, and none begins.
+/// A change of role at a login counts as an action of the user under their name here, so it neither
+/// ends nor causes doubt.
 fn a_role_by_openid_vouches_for_nobody(database: &TestDatabase) {
     let (store, anybody) = (database.store(), acting_as(database, "anybody"));
     let user = come_in(&store, &ada());
     anybody.add_user("mallory", Viewer, "link", at(100), at(2)).unwrap().unwrap();
-    // A node of an older version let anybody act just now: nothing is doubted in the tables yet.
+    // A node of an older version has just let an unnamed visitor act, so nothing is marked as
+    // doubted yet.
     anybody.change_role(user.id, Viewer, at(2)).unwrap();
     database.execute("UPDATE users SET confirmed = TRUE");
     assert_eq!(come_in(&store, &Newcomer { name: Some("eve"), ..ada() }).role, Editor);
@@ -263,7 +266,7 @@ fn a_role_by_openid_vouches_for_nobody(database: &TestDatabase) {
     store.doubt_the_open_past().unwrap();
     assert!(store.users().unwrap().iter().all(|user| !user.confirmed), "{:?}", store.users());
 
-    // And who is called like somebody who is doubted is not doubted by that.
+    // A user whom the provider names like a doubted user is not doubted.
     let grace = come_in(&store, &Newcomer { subject: "0003", name: Some("grace"), ..ada() });
     let called_so = Newcomer { subject: "0003", name: Some("mallory"), role: Some(Admin), ..ada() };
     assert_eq!(come_in(&store, &called_so).id, grace.id);
@@ -289,7 +292,7 @@ fn an_admin_by_openid_is_an_admin(database: &TestDatabase) {
     come_in(&store, &role(Admin));
     assert!(store.has_admin().unwrap() && !store.invite_first_admin("second", at(100)).unwrap());
     assert_eq!(store.invited("first", at(2)).unwrap(), None, "nobody needs a first one any more");
-    // Where nobody logs in at that provider any more, there is none who can.
+    // When logins at that provider are no longer possible, there is no admin who can log in.
     for issuer in [None, Some("https://another.example.org")] {
         let store = store.with_logins_at(issuer);
         assert!(!store.has_admin().unwrap(), "{issuer:?}");
@@ -308,7 +311,7 @@ fn a_login_ends_once_and_in_time(database: &TestDatabase) {
     assert_eq!(ended.iter().flatten().collect::<Vec<_>>(), ["/alerts"], "{ended:?}");
     assert_eq!(store.end_openid_login("two", at(600)).unwrap(), None, "too late");
     assert_eq!(store.end_openid_login("two", at(1)).unwrap(), None);
-    // What is over goes with the next beginning, and by itself.
+    // Expired logins are removed when another begins, and by `forget_visits`.
     store.begin_openid_login("four", "10.0.0.5", "/", at(701)).unwrap();
     assert_eq!(database.count("openid_logins"), 1);
     store.forget_visits(at(0), at(86_400)).unwrap();

@@ -124,7 +124,7 @@ fn each_order_is_paged_through_without_a_gap(database: &TestDatabase) {
     }
 }
 
-/// An inn with jobs in every state at 1000.
+/// Makes jobs in every state at 1000.
 fn in_every_state(store: &ActingStore) {
     let cron = |expression: &str| Patch {
         schedule: Some((Schedule::cron(expression, "UTC").unwrap(), None)),
@@ -156,7 +156,7 @@ fn in_every_state(store: &ActingStore) {
         store.check_in(name, &[from("203.0.113.7", success(at(1)))]);
     }
     while store.pass(at(999)).looked > 0 {}
-    // The sweeper does not know of it yet.
+    // The sweeper has not judged this one yet.
     store.book("just down", &every(1000));
 }
 
@@ -194,7 +194,7 @@ fn a_page_of_a_state_stops_looking_and_goes_on_from_there(database: &TestDatabas
     let store = database.store();
     store.book("job", &every(100_000));
     store.check_in("job", &[success(at(1))]);
-    // Copies of this one, which only pages look at.
+    // Copies of this reservation, which only the pages read.
     let count = MOST_LOOKED_AT + 500;
     database.execute(&copies(database, count));
     let last = format!("job-{:05}", count);
@@ -216,7 +216,7 @@ fn a_page_of_a_state_stops_looking_and_goes_on_from_there(database: &TestDatabas
     assert_eq!(through(&store, &up, ListCursor::name(), 4000, 1000).len() as i64, count);
 }
 
-/// So many copies of the reservation `job`, with their states.
+/// SQL that makes `count` copies of the reservation `job`, with their states.
 fn copies(database: &TestDatabase, count: i64) -> String {
     let columns =
         "app, owner, description, tags, notify, alerters, alert_msg, schedule, grace_ms, alert_after,

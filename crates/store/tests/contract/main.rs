@@ -1,10 +1,12 @@
-//! What the store promises, on both databases: each test runs on an SQLite file and on a Postgres database of its own.
+//! The contract of the store, on both databases: each test runs on an SQLite file and on a Postgres
+//! database of its own.
 //!
-//! One program, so that it is linked once. Start reading with `world.rs`, which has the tests' vocabulary.
+//! All tests are one program, so that it is linked once. Start reading with `world.rs`, which has
+//! the common helpers.
 
 #![allow(clippy::unwrap_used)]
 
-/// Makes two tests of each function named: `on_sqlite::…` and `on_postgres::…`.
+/// Makes two tests of each function: `on_sqlite::…` and `on_postgres::…`.
 macro_rules! on_both {
     ($($test:ident),+ $(,)?) => {
         mod on_sqlite {

@@ -6,7 +6,7 @@ use innkeeper_testing::database::TestDatabase;
 
 use crate::world::*;
 
-/// A table, what is done to it, and whether the row stays, made readable.
+/// A table, the mistake that is made in it, and whether the row is kept and made readable.
 const MISTAKES: [(&str, &str, bool); 26] = [
     ("blind_windows", "INSERT INTO blind_windows (from_at, until_at) VALUES (5, NULL)", false),
     ("blind_windows", "INSERT INTO blind_windows (from_at, until_at) VALUES (NULL, 5)", false),
@@ -89,7 +89,7 @@ fn each_is_mended_and_named_and_keeps_nobody_from_the_others() {
             "{mistake}: once"
         );
 
-        // Everybody reads what there is, and goes on.
+        // Heartbeats and sweeps read these tables and succeed.
         store.beat(&node("a", 60), &[Duty::Ingest], false, at(63), &|_| Vec::new()).unwrap();
         store.beat(&node("b", 62), &[Duty::Ingest], true, at(63), &|_| Vec::new()).unwrap();
         store.watch(seconds(600), seconds(600), at(63)).unwrap();

@@ -1,4 +1,5 @@
-//! The migrations: once each, by whoever comes first, and the same on both databases.
+//! The migrations: each is applied once, by the process that comes first, and with the same result
+//! on both databases.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -84,7 +85,8 @@ fn the_tables_are_those_of_the_schema(database: &TestDatabase) {
         }
     }
     let mut tables = tables(database);
-    // Spoken of in SQL alone (lookup_keys.rs): Postgres has a type for them, SQLite has not.
+    // Not in the schema, only in SQL (lookup_keys.rs): Postgres has a type for the keys, SQLite has
+    // none.
     assert!(tables.remove("lookup_keys").is_some());
     let states = tables.get_mut("states").unwrap();
     let columns = states.len();
@@ -103,9 +105,9 @@ fn what_was_there_before_the_chain_is_carried_over(database: &TestDatabase) {
         store.record(&[arrival("b", success(at(second))), arrival("a", success(at(second)))]);
         store.check_in("a", &[fail(at(second), 1), log(at(second))]);
     }
-    // Of a, one was pruned already.
+    // One check-in of a was pruned already.
     database.execute("DELETE FROM checkins WHERE number = 1");
-    // What came later is no part of the tables that it makes anew.
+    // Columns of later migrations are not in the tables that this one makes anew.
     let mut migrations = migrations(database.kind());
     let mut later = |words: &str| {
         let place = migrations.iter().position(|(up, _)| up.contains(words)).unwrap();
@@ -136,7 +138,7 @@ fn schedules_of_before_are_carried_over(database: &TestDatabase) {
     let gone = [("nightly", &nightly), ("gone", &nightly)].map(|(name, patch)| store.book(name, patch))[1];
     store.check_in("often", &[fail(at(1), 1)]);
     assert!(store.check_out(&app(SHOP), &component("gone"), at(2)).unwrap());
-    // As it was before: the tables, and what is kept of a check-out.
+    // The state before the migration: the tables, and what is kept of a check-out.
     let newer = back_before(database, "in one notation");
     database.execute(
         r#"UPDATE checkouts SET reservation = replace(reservation, '"schedule":"cron 0 2 * * * Europe/Berlin"',
@@ -185,7 +187,7 @@ fn frequencies_of_before_become_a_part_of_the_schedule(database: &TestDatabase) 
     let gone = store.book("gone", &patch[2].1);
     let broken = store.book("broken", &every(60));
     assert!(store.check_out(&app(SHOP), &component("gone"), at(2)).unwrap());
-    // As it was before: the columns, their values, and what is kept of a check-out.
+    // The state before the migration: the columns, their values, and what is kept of a check-out.
     let newer = back_before(database, "The schedule is one column");
     let kept = |name: &str, column: &str| {
         database.text(&format!("SELECT CAST({column} AS TEXT) FROM reservations WHERE component = '{name}'"))
@@ -197,7 +199,7 @@ fn frequencies_of_before_become_a_part_of_the_schedule(database: &TestDatabase) 
     assert_eq!(before("days"), [some("every 86400s"), some("86400000"), some("1"), some("days")]);
     assert_eq!(before("pinged"), [some("every 5400s"), some("5400000"), None, None]);
     assert_eq!(before("nightly"), [some("cron 0 2 * * * Europe/Berlin"), None, None, None]);
-    // Versions of then wrote this.
+    // Older versions wrote this.
     database.execute("UPDATE reservations SET schedule = 'every 1h30m' WHERE component = 'pinged'");
     database.execute("UPDATE reservations SET schedule = 'now and then' WHERE component = 'broken'");
     database.execute(
@@ -249,7 +251,7 @@ fn reservations_of_innkeepers_own_go_and_those_of_users_stay(database: &TestData
     database.execute("INSERT INTO duties (name, beat_at) VALUES ('ingest', 1), ('sweeper', 1), ('web', 1)");
     let ours = migrations(database.kind()).into_iter().find(|(up, _)| up.contains("own_reservations"));
     let (up, down) = ours.unwrap();
-    // That one speaks of the tables by the names that they had then.
+    // That migration uses the names that the tables had then.
     let renamed =
         migrations(database.kind()).into_iter().find(|(up, _)| up.contains("RENAME TO lookup_keys")).unwrap();
     database.execute(&renamed.1);
@@ -272,7 +274,7 @@ fn what_a_node_of_an_older_version_makes_again_goes_again(database: &TestDatabas
         description: Some(format!("Whether a node does the work of {duty}")),
         ..every(60)
     };
-    // As such a node does it, each minute, for each of its duties.
+    // What an older node does each minute for each of its duties.
     let older = |duties: &[&str], second| {
         let batch: Vec<Arrival> = duties
             .iter()
@@ -283,7 +285,7 @@ fn what_a_node_of_an_older_version_makes_again_goes_again(database: &TestDatabas
             })
             .collect();
         store.record(&batch);
-        // Such a node writes no entry.
+        // An older node writes no audit entry.
         database.execute("DELETE FROM audit WHERE who = ''");
     };
     store.book("ingest", &own("ingest"));
@@ -345,7 +347,8 @@ fn tables(database: &TestDatabase) -> Tables {
              FROM information_schema.columns WHERE table_schema = 'public'
              ORDER BY table_name, ordinal_position",
         ),
-        // A lone integer key is SQLite's row number, 64 bits wide whatever it is called, and a key is never NULL.
+        // In SQLite an integer primary key is the row number, which has 64 bits whatever its
+        // declared type, and is never NULL.
         DatabaseKind::Sqlite => database.texts(
             "SELECT t.name || ' ' || c.name || ' '
                  || CASE WHEN c.pk > 0 AND c.type = 'INTEGER' THEN 'BIGINT' ELSE c.type END || ' '
@@ -369,7 +372,7 @@ fn tables(database: &TestDatabase) -> Tables {
     tables
 }
 
-/// Undoes the migration whose text has `words` and all after it; returns how many.
+/// Undoes the migration whose text contains `words` and all after it; returns how many.
 pub fn back_before(database: &TestDatabase, words: &str) -> usize {
     let migrations = migrations(database.kind());
     let first = migrations.iter().position(|(up, _)| up.contains(words)).unwrap();
@@ -396,7 +399,7 @@ fn migrations(kind: DatabaseKind) -> Vec<(String, String)> {
 fn accounts_of_the_open_past_are_told_from_the_others(database: &TestDatabase) {
     database.store();
     let newer = back_before(database, "Accounts of the open past");
-    // As older versions left it: users with their time, and the log.
+    // What older versions left: users with their time, and the audit log.
     for (id, name) in
         ["ada", "open", "promoted", "sent-a-link", "machine", "heir", "namesake"].iter().enumerate()
     {
@@ -415,10 +418,10 @@ fn accounts_of_the_open_past_are_told_from_the_others(database: &TestDatabase) {
         ("command line", "make password link", "sent-a-link", 4000),
         ("anybody", "make password link", "sent-a-link", 4500),
         ("anybody", "add user", "machine", 5000),
-        // One of an earlier user of this name, who was removed.
+        // About an earlier user of this name, who was removed.
         ("anybody", "add user", "namesake", 5500),
         ("command line", "make password link", "machine", 6000),
-        // What such an admin did is no better.
+        // Actions of an admin who was made by an unnamed visitor are doubted as well.
         ("user open", "add user", "heir", 6500),
         ("user open", "make password link", "promoted", 7000),
     ];
@@ -436,7 +439,7 @@ fn accounts_of_the_open_past_are_told_from_the_others(database: &TestDatabase) {
         ("of-anybodys", "token anybodys", 8004),
         ("machines", "command line", 8005),
         ("strangers", "user gone", 8006),
-        // Made by another of this name, before this one.
+        // Made by an earlier user of this name.
         ("before", "user ada", 10),
     ];
     for (name, by, at) in tokens {

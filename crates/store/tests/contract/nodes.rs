@@ -1,4 +1,4 @@
-//! The processes themselves: heartbeats, what is noticed when they end, blind windows, and leases.
+//! Innkeeper's own processes: heartbeats, finding out that one is gone, blind windows, and leases.
 
 use std::ops::RangeInclusive;
 
@@ -84,7 +84,7 @@ fn a_node_that_falls_silent_is_noticed_once_until_it_beats_again(database: &Test
 
 fn a_process_that_is_restarted_again_and_again_is_told_once_an_hour(database: &TestDatabase) {
     let store = database.store();
-    // It lives for five seconds, and is started again two seconds later; another looks on.
+    // The node lives for five seconds and is started again two seconds later. Another node watches.
     let (mut told, mut second) = (Vec::new(), 0);
     let look = |now: i64, told: &mut Vec<(i64, usize, TimeDelta)>| {
         beat(&store, "other", "sweeper", at(now));
@@ -106,7 +106,7 @@ fn a_process_that_is_restarted_again_and_again_is_told_once_an_hour(database: &T
         "the first time at once: {told:?}"
     );
     assert!(told[1..].iter().all(|(_, times, _)| *times > 400), "with their number: {told:?}");
-    // Nobody starts it any more: that is news at once.
+    // When nobody starts it again, that is reported at once.
     let before = told.len();
     (second..second + 1200).step_by(5).for_each(|now| look(now, &mut told));
     let last = told.get(before).unwrap_or_else(|| panic!("{told:?}"));
@@ -116,7 +116,7 @@ fn a_process_that_is_restarted_again_and_again_is_told_once_an_hour(database: &T
 
 fn one_of_two_that_run_beside_each_other_is_not_restarted_by_the_other(database: &TestDatabase) {
     let store = database.store();
-    // Sweepers need not listen, so nothing but their ids tells one on this machine from another.
+    // Sweepers need not listen, so two on the same machine differ only by their ids.
     let hour = at(0) - TimeDelta::seconds(at(0).timestamp().rem_euclid(3600)) + TimeDelta::hours(1);
     let after = |second: i64| hour + seconds(second);
     let live = |id: &str, started: i64, seconds: RangeInclusive<i64>| {
@@ -130,14 +130,14 @@ fn one_of_two_that_run_beside_each_other_is_not_restarted_by_the_other(database:
     live("second", 57, 57..=62);
     assert_eq!(watch(&store, after(65)), (names(&["old"]), vec![]), "it was restarted");
     live("first", 52, 67..=1497);
-    // It dies, and nobody starts it again.
+    // The first one dies, and nobody starts it again.
     live("second", 57, 67..=1512);
     assert_eq!(watch(&store, after(1512)), (names(&["first"]), vec![]), "in the same hour");
 }
 
 fn the_death_of_one_does_not_hide_that_of_its_neighbour(database: &TestDatabase) {
     let store = database.store();
-    // By role, host and address both are at one place; yet neither takes the place of the other.
+    // Both have the same role, host and address, yet neither takes the place of the other.
     let live = |id: &str, seconds: RangeInclusive<i64>| {
         seconds.step_by(5).for_each(|second| drop(beat(&store, id, "sweeper", at(second))));
     };
@@ -235,7 +235,8 @@ fn what_one_node_has_written_does_not_speak_for_one_that_is_behind(database: &Te
         assert_eq!(beat("b", at(second), Some(at(second - 1)), at(second)), None);
         assert_eq!(beat("a", at(0), Some(at(0)), at(second)), None);
     }
-    // Over SQLite few heartbeats are stored, and all nodes write to the one file: what one has written counts.
+    // On SQLite few heartbeats are stored, and all nodes write to one file, so what one node has
+    // written counts.
     if let DatabaseKind::Postgres = store.backend() {
         assert_eq!(store.duties().unwrap()[0].beat_at, at(0), "a holds check-ins from then on");
     }
@@ -254,8 +255,8 @@ fn a_new_process_ends_a_short_one_too(database: &TestDatabase) {
     assert_eq!(blind, Some(Window { from: at(0), until: at(3) }));
 }
 
-/// The heartbeats of a node that started at the first of these seconds, as its process makes them: over SQLite only those of the seconds
-/// `stored` are.
+/// Records the heartbeats of a node that started at the first of these seconds, as its process
+/// does: on SQLite only those of the seconds in `stored`.
 fn live(
     store: &ActingStore,
     id: &str,
@@ -269,7 +270,7 @@ fn live(
     for second in span.clone() {
         let (now, first) = (at(second), second == span.start);
         if first || stored.contains(&second) || store.backend() == DatabaseKind::Postgres {
-            // As two clocks are rounded.
+            // Two clocks are rounded differently.
             let done_until = if first { now - TimeDelta::milliseconds(1) } else { now };
             let work = [Work { done_until, ..Work::done(Duty::Ingest, now) }];
             let heartbeat = NodeHeartbeat {
@@ -289,7 +290,8 @@ fn live(
 
 fn a_crash_and_a_quick_restart_leave_a_blind_window(database: &TestDatabase) {
     let store = database.store();
-    // Killed within a second of a stored heartbeat; whose silence is soon, and after how long the next process starts.
+    // The process is killed within a second of a stored heartbeat, and the next one starts after a
+    // pause.
     let mut from = 0;
     for role in ["standalone", "ingest"] {
         for pause in [1, 2, 4, 10, 16] {
@@ -333,14 +335,14 @@ fn a_stop_ends_when_the_last_check_ins_are_written_and_refuses_new_ones_from_its
         let heartbeat = NodeHeartbeat { node: &node, work: &work, first, written_until, stopping_since, now };
         store.record_heartbeat(&heartbeat, &|_| Vec::new()).unwrap().blind
     };
-    // Beside another, who takes what comes meanwhile: no window, however long it takes.
+    // While another node takes check-ins, a stop leaves no blind window, however long it takes.
     for second in 0..20 {
         assert_eq!(beat("a", at(second), None, at(second)), None);
         assert_eq!(beat("b", at(second), (second > 9).then(|| at(9)), at(second)), None);
     }
     store.say_goodbye("b", at(20)).unwrap();
     assert_eq!(beat("a", at(20), None, at(20)), None);
-    // Alone it writes until 24 what had come by 21, and refuses what comes.
+    // Alone, the node writes until 24 the check-ins that came before 21, and refuses new ones.
     (21..25).for_each(|second| assert_eq!(beat("a", at(second), Some(at(21)), at(second)), None));
     store.say_goodbye("a", at(25)).unwrap();
     let blind = beat_first(&store, "c", "ingest", at(26), true).blind;
@@ -376,7 +378,7 @@ fn a_doubt_that_turns_out_to_be_none_costs_a_second(database: &TestDatabase) {
     store.book("backup", &every(3600));
     beat(&store, "a", "ingest", at(3596));
     database.execute("DELETE FROM blind_windows");
-    // Four seconds without a heartbeat: gone, or only late?
+    // Four seconds without a heartbeat: the node may be gone or only late.
     assert_eq!(store.pass(at(3600)).opened, 0);
     assert_eq!(beat(&store, "a", "ingest", at(3601)).blind, None);
     assert_eq!(store.next_wake_at().unwrap(), Some(at(3601)));

@@ -32,18 +32,19 @@ on_both!(
 
 pub const TO: &str = "a@example.org";
 
-/// Puts messages for `mail` to [`TO`] that belong to no alert, made at `at(second)`.
+/// Puts messages through `mail` to [`TO`] into the outbox, at `at(second)`. They belong to no
+/// alert.
 pub fn put(store: &ActingStore, second: i64, subjects: &[&str]) {
     let new: Vec<_> = subjects.iter().map(|subject| delivery("mail", TO, remark(subject))).collect();
     store.put_notices(&new, at(second)).unwrap();
 }
 
-/// Claims single messages for `mail` with a lease of ten seconds.
+/// Claims single messages of the alerter `mail` with a lease of ten seconds.
 pub fn singles(store: &ActingStore, second: i64, token: &str) -> Vec<Sending> {
     store.claim_singles("mail", at(second), seconds(10), token, 100).unwrap()
 }
 
-/// Claims a digest for `mail` with a lease of ten seconds.
+/// Claims a digest of the alerter `mail` with a lease of ten seconds.
 pub fn digest(store: &ActingStore, second: i64, token: &str) -> Option<Sending> {
     store.claim_digest("mail", at(second), seconds(10), token, 100, false).unwrap()
 }
@@ -64,7 +65,7 @@ pub fn retry(second: i64, maybe_sent: bool) -> SendOutcome {
     SendOutcome::Retry { at: at(second), maybe_sent, problem: "busy".to_owned() }
 }
 
-/// The subjects of what goes out.
+/// The subjects of all messages in these sendings.
 pub fn subjects<'a>(sendings: impl IntoIterator<Item = &'a Sending>) -> Vec<&'a str> {
     sendings.into_iter().flat_map(|one| &one.deliveries).map(|one| one.notice.subject.as_str()).collect()
 }
@@ -99,7 +100,7 @@ fn the_record_of_a_lease_that_was_taken_over_counts_for_nothing(database: &TestD
     }
     assert_eq!(store.waiting_counts().unwrap(), WaitingCounts { waiting: 1, dead: 0 });
     finish(&store, "second", &second, SendOutcome::Delivered, 12);
-    // A lease that ran out and that nobody took over still counts.
+    // A lease that ran out still counts if nobody else has taken the messages.
     put(&store, 20, &["two"]);
     let late = singles(&store, 20, "late");
     finish(&store, "late", &late, SendOutcome::Delivered, 500);
@@ -116,7 +117,7 @@ fn delivered_and_dead_are_never_claimed_again(database: &TestDatabase) {
     assert_eq!(digest(&store, 1000, "u"), None);
     assert_eq!(store.next_delivery_at("mail").unwrap(), None);
     assert_eq!(store.waiting_counts().unwrap(), WaitingCounts { waiting: 0, dead: 1 });
-    // What ended stays ended.
+    // A finished message stays finished.
     finish(&store, "t", &sent, retry(5, false), 2);
     let states =
         "SELECT state || ' ' || attempts || ' ' || COALESCE(problem, '-') FROM deliveries ORDER BY id";
@@ -172,7 +173,7 @@ fn each_alerter_claims_its_own_the_oldest_first(database: &TestDatabase) {
     assert_eq!(subjects(&two), ["a", "b"]);
     assert!(two[0].key != two[1].key);
     let rest = singles(&store, 9, "t");
-    // In one claim they are in the order in which they were put in.
+    // Messages of one claim are in the order in which they were put into the outbox.
     assert_eq!(subjects(&rest), ["late", "c"]);
     assert_eq!((rest[0].recipient.as_str(), rest[0].deliveries.len()), (TO, 1));
     assert!(store.claim_singles("fax", at(9), seconds(10), "t", 9).unwrap().is_empty());
@@ -193,7 +194,7 @@ fn a_digest_is_what_waits_for_one_recipient(database: &TestDatabase) {
     assert_ne!(first.key, second.key);
     assert_eq!(digest(&store, 3, "t"), None);
 
-    // No more than the limit, the oldest first; the rest goes next.
+    // No more than the limit, the oldest first. The rest is in the next digest.
     let names: Vec<String> = (0..7).map(|n| n.to_string()).collect();
     put(&store, 4, &names.iter().map(String::as_str).collect::<Vec<_>>());
     let claim = || store.claim_digest("mail", at(5), seconds(10), "t", 3, false).unwrap().unwrap();
@@ -246,13 +247,13 @@ fn a_digest_that_may_have_been_sent_goes_out_again_just_so(database: &TestDataba
     let first = digest(&store, 0, "t").unwrap();
     finish(&store, "t", [&first], retry(10, true), 1);
     put(&store, 5, &["3"]);
-    // Whichever group comes first, none is mixed with the other.
+    // The two groups are not mixed, whichever comes first.
     let mut sent = [digest(&store, 10, "t").unwrap(), digest(&store, 10, "t").unwrap()];
     sent.sort_by_key(|one| one.deliveries[0].id);
     assert_eq!((&sent[0].key, subjects([&sent[0]])), (&first.key, vec!["1", "2"]));
     assert_eq!(subjects([&sent[1]]), ["3"]);
     assert_ne!(sent[1].key, first.key);
-    // A crash is no different.
+    // The same after a crash.
     put(&store, 15, &["4"]);
     let mut sent =
         [digest(&store, 20, "u"), digest(&store, 20, "u"), digest(&store, 20, "u")].map(Option::unwrap);
@@ -372,10 +373,10 @@ fn what_waits_for_an_alerter_that_is_gone_is_given_up(database: &TestDatabase) {
     assert_eq!(problems, ["there is no alerter gone any more"]);
     let news = store.watch_outages(at(-100), at(3), &|_| panic!("it is told")).unwrap();
     assert_eq!((news.begun.len(), store.outages().unwrap()[0].given_up), (0, 3));
-    // What could not be sent is given up, too.
+    // A message that could not be sent is given up, too.
     finish(&store, "t", &sent, retry(20, false), 3);
     assert_eq!((give_up(true, 4), told.borrow().len()), (1, 2));
-    // What came since may be for one that came since.
+    // Later messages may be for an alerter of this name that was added later.
     let summary = Notice { event: EventKind::Summary, ..remark("late") };
     store.put_notices(&[delivery("gone", "", summary)], at(5)).unwrap();
     let late = |until| store.give_up_for_gone("gone", true, at(9), &giving_up(until)).unwrap();
@@ -404,7 +405,7 @@ fn a_message_that_cannot_be_read_is_given_up_and_hinders_nobody(database: &TestD
     assert_eq!(subjects(&singles(&store, 0, "t")), ["good"]);
     put(&store, 20, &["worse", "better"]);
     spoil("worse");
-    // Alone for its recipient, and before all others.
+    // The only message for its recipient, and older than all others.
     store.put_notices(&[delivery("mail", "b@example.org", remark("worst"))], at(-1)).unwrap();
     spoil("worst");
     let sent = [digest(&store, 20, "u").unwrap(), digest(&store, 20, "u").unwrap()];

@@ -1,4 +1,4 @@
-//! Messages that somebody wants tried again.
+//! Messages that somebody requests to be tried again.
 
 use innkeeper_core::names::AlerterName;
 use innkeeper_core::notice::DeliveryState;
@@ -106,7 +106,7 @@ fn what_no_alerter_can_send_any_more_stays_as_it_is(database: &TestDatabase) {
     assert_eq!(store.retry_delivery(given_up, at(700)).unwrap(), Retried::Done);
 }
 
-/// What goes out at `at(second)` to somebody for whom messages gather.
+/// Sends at `at(second)` to a recipient of digests; returns the subjects.
 fn send(store: &ActingStore, second: i64) -> Vec<String> {
     let token = format!("at {second}");
     let claimed = store.claim_digest("mail", at(second), seconds(10), &token, 100, true).unwrap();

@@ -98,7 +98,8 @@ fn a_digest_waits_for_what_must_go_out_alone(database: &TestDatabase) {
     let tell = |told: &innkeeper_store::AlertEvent<'_>| tell_three(told)[..1].to_vec();
     store.sweep(at(60), 10, &Rules(&tell)).unwrap();
     let first = digest(&store, 60, "t").unwrap();
-    // It may have been sent, so it must go out again just so; and it is due later than what follows it.
+    // It may have been sent, so it must go out again unchanged. It is due later than what follows
+    // it.
     finish(&store, "t", [&first], retry(100, true), 62);
     store.check_in("backup", &[success(at(61))]);
     store.sweep(at(61), 10, &Rules(&tell)).unwrap();

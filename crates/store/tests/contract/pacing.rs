@@ -1,5 +1,5 @@
-//! A recipient who is told in digests gets the first message at once, what follows within ten seconds in one, and after that one a
-//! minute, however many claim.
+//! A recipient of digests gets the first message at once, those of the next ten seconds in one
+//! digest, and after that one digest a minute, however many senders claim.
 
 use innkeeper_core::notice::{EventKind, Notice};
 use innkeeper_store::{ActingStore, FinishedDeliveries, SendOutcome, Sending};
@@ -22,12 +22,12 @@ on_both!(
     a_clock_that_returned_from_the_future_holds_nobody,
 );
 
-/// Claims what may go out to whoever is told in digests, with a lease of ten seconds.
+/// Claims the next digest that may be sent, with a lease of ten seconds.
 fn claim(store: &ActingStore, second: i64, token: &str) -> Option<Sending> {
     store.claim_digest("mail", at(second), seconds(10), token, 100, true).unwrap()
 }
 
-/// The same, delivered at once.
+/// Claims a digest and records its delivery at once; returns its subjects.
 fn send(store: &ActingStore, second: i64) -> Vec<String> {
     let token = format!("at {second}");
     let Some(sending) = claim(store, second, &token) else { return Vec::new() };
@@ -103,7 +103,7 @@ fn what_was_surely_not_sent_is_no_message(database: &TestDatabase) {
     assert_eq!(send(&store, 5), ["one", "two"]);
     put(&store, 6, &["three"]);
     assert_eq!(send(&store, 15), ["three"], "that was the first");
-    // One that is tried again late keeps nobody waiting for so long.
+    // A message that is retried much later does not delay the others for so long.
     put(&store, 200, &["four"]);
     let fourth = claim(&store, 200, "u").unwrap();
     finish(&store, "u", [&fourth], retry(4000, false), 201);
@@ -124,7 +124,7 @@ fn what_may_have_been_sent_goes_out_again_beside_it(database: &TestDatabase) {
     finish(&store, "u", [&again], SendOutcome::Delivered, 6);
     assert_eq!(send(&store, 9), [""; 0]);
     assert_eq!(send(&store, 10), ["two"], "nor does it hold up the others any longer");
-    // A claim whose sender died comes back with its lease, in whatever storm.
+    // When a sender dies, its claim can be taken again after its lease, even during many alerts.
     put(&store, 71, &["three"]);
     claim(&store, 71, "dead").unwrap();
     put(&store, 72, &["four"]);
@@ -171,7 +171,7 @@ fn a_digest_of_which_a_part_came_through_was_sent(database: &TestDatabase) {
             if at_once {
                 store.finish("t", &parts, at(second + 1)).unwrap();
             } else {
-                // What came through is recorded first.
+                // What was or may have been delivered is recorded first.
                 parts.reverse();
                 parts.sort_by_key(|part| {
                     !matches!(
@@ -205,7 +205,7 @@ fn a_summary_stands_alone_and_waits_for_nobody(database: &TestDatabase) {
     finish(&store, "t", [&early], retry(10, false), 2);
     let both = [send(&store, 10), send(&store, 10)];
     assert!(both.contains(&vec!["two".to_owned()]) && both.contains(&vec!["summary".to_owned()]), "{both:?}");
-    // Nor does it make others wait.
+    // A summary does not delay other messages either.
     store.put_notices(&[delivery("mail", "b@example.org", summary())], at(20)).unwrap();
     assert_eq!(send(&store, 20), ["summary"]);
     store.put_notices(&[delivery("mail", "b@example.org", remark("three"))], at(21)).unwrap();

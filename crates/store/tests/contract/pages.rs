@@ -1,4 +1,4 @@
-//! What pages ask for beside reservations.
+//! What pages show beside reservations.
 
 use innkeeper_core::assessed::Assessed;
 use innkeeper_core::notice::DeliveryState;
@@ -161,7 +161,7 @@ fn what_was_withdrawn_was_no_trouble(database: &TestDatabase) {
     };
     assert_eq!(figures(100), (0, 0, 0));
     assert_eq!(store.alerts(Some(id), None, None, 10).unwrap().len(), 1, "it is listed, with its ending");
-    // The trouble of a job that was checked out was one.
+    // The trouble of a job that was checked out still counts.
     assert_eq!(store.pass(at(600)).opened, 1);
     store.check_out(&app(SHOP), &component("job"), at(700)).unwrap();
     assert_eq!(figures(800), (1, 1, 1));

@@ -92,13 +92,13 @@ fn of_a_passkey_there_is_one(database: &TestDatabase) {
     let ada = user(&store, "ada");
     add(&store, &ada, "one", "Phone");
     let passkey = only(&store, &ada);
-    // One that does not count may go on so.
+    // A passkey without a counter may continue without one.
     for second in [2, 3] {
         assert!(store.use_passkey(ada.id, &passkey, "{}", 0, at(second)).unwrap());
     }
     assert_eq!(only(&store, &ada).last_used_at, Some(at(3)));
     assert!(store.use_passkey(ada.id, &passkey, r#"{"counter":5}"#, 5, at(4)).unwrap());
-    // Two that say the same: one of them is a copy.
+    // Two uses with the same counter: one of them is a copy.
     let used = together(2, |_| patiently(|| store.use_passkey(ada.id, &passkey, "{}", 6, at(5))));
     assert_eq!(used.iter().filter(|used| **used).count(), 1, "{used:?}");
     for older in [6, 5, 0] {
@@ -109,7 +109,8 @@ fn of_a_passkey_there_is_one(database: &TestDatabase) {
     assert!(store.use_passkey(ada.id, &passkey, "{}", u32::MAX, at(7)).unwrap());
 }
 
-/// As an app is: with the first of them come recovery codes, and with the last of them they go.
+/// Like an authenticator app: the first factor brings recovery codes, and removing the last one
+/// removes them.
 fn a_passkey_is_a_second_factor(database: &TestDatabase) {
     let store = database.store();
     let ada = user(&store, "ada");
@@ -140,7 +141,7 @@ fn a_passkey_is_a_second_factor(database: &TestDatabase) {
             && !store.use_recovery_code(&ada, "c", at(1)).unwrap()
     );
     assert_eq!(sessions().len(), 2);
-    // An app beside them brings no other codes, and takes none away.
+    // A further app brings no other codes, and removes none.
     store.begin_app_setup(ada.id, "here", "secret", at(1)).unwrap();
     assert_eq!(
         store.finish_app_setup(&ada, "here", "secret", at(0), &["c".to_owned()], at(1)).unwrap(),
@@ -158,7 +159,7 @@ fn a_passkey_is_a_second_factor(database: &TestDatabase) {
     assert_eq!(store.factors(ada.id).unwrap(), factors(false, 1, 1));
     assert!(store.remove_passkey(&ada, two.id, "here", at(1)).unwrap());
     assert_eq!(store.factors(ada.id).unwrap(), Factors::default());
-    // An admin's way.
+    // An admin removes the second factors.
     let new = NewPasskey { credential_id: "one", session: "here", recovery_codes: &first, ..NEW };
     assert_eq!(store.add_passkey(&ada, new, at(1)).unwrap(), PasskeyAdded::First);
     store.begin_ceremony("here", CeremonyKind::Authenticate, ada.id, "{}", at(1)).unwrap();
@@ -213,7 +214,7 @@ fn only_what_is_over_gives_up_its_ceremony(database: &TestDatabase) {
         store.begin_ceremony(session, Authenticate, user.id, "{}", at(1)).unwrap();
     }
     store.begin_ceremony("hers", Register, ada.id, "{}", at(1)).unwrap();
-    // However often another one asks, at whatever time.
+    // However often another user begins one, at whatever time.
     for n in 0..30 {
         store.begin_ceremony("other", Authenticate, ada.id, "{}", at(100 - n)).unwrap();
     }

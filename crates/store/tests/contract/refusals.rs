@@ -1,4 +1,4 @@
-//! Jobs whose check-ins alone are refused.
+//! Jobs whose check-ins the database refuses while it accepts those of others.
 
 use innkeeper_core::Time;
 use innkeeper_core::alert::{Cause, Reason};
@@ -40,13 +40,13 @@ fn what_is_refused_since_a_job_was_heard_of_is_a_blind_window_of_its_own() {
     }
 }
 
-/// When the first and the last were refused, and when the next would be expected.
+/// When the first and the last check-in were refused, and when the next one would be expected.
 fn refused(store: &ActingStore, component: &str, now: Time) -> Option<(Time, Time, Time)> {
     let refused = store.listed(store.look(component).id, now).unwrap().unwrap().refused?;
     Some((refused.window.from, refused.window.until, refused.next))
 }
 
-/// Expected every day, with a grace of a thousand seconds and an hour for a run.
+/// Expected every day, with a grace of a thousand seconds and a time limit of an hour for a run.
 fn daily() -> Patch {
     Patch { grace: Some(seconds(1000)), max_run: Some(seconds(3600)), ..every(86_400) }
 }
@@ -75,7 +75,8 @@ fn a_start_excuses_no_silence_and_accuses_nobody_of_what_was_refused() {
         store.check_in("backup", &[success(at(0))]);
         let refused = arrival("backup", success(at(86_400)));
         store.writer().note_refusal(&refused, Window { from: at(86_400), until: at(86_400) }).unwrap();
-        // The next day's run begins in time: of the day before nothing is missing but what was refused.
+        // The next day's run begins in time, so only the refused check-in of the day before is
+        // missing.
         store.pass(at(2 * 86_400 - 1));
         store.check_in("backup", &[start(at(2 * 86_400 + 7))]);
         store.pass(at(2 * 86_400 + 8));
@@ -102,7 +103,7 @@ fn the_silence_of_a_job_that_was_heard_after_the_refusals_is_told_in_time() {
         store.pass(at(7262 + 7200));
         let reason = store.alert("well").unwrap().reason;
         assert!(matches!(reason, Reason::Missed { unobserved: None, .. }), "{reason:?}");
-        // Who was heard of by a failure begins anew as well.
+        // New refusals count from the beginning for both, also after a failure.
         for name in ["well", "badly"] {
             let refused = arrival(name, success(at(15_000)));
             store.writer().note_refusal(&refused, Window { from: at(15_000), until: at(15_000) }).unwrap();

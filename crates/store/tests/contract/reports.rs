@@ -1,4 +1,5 @@
-//! Reports of agents: facts with times of their own, recorded once by their keys, and what the sweep makes of those that come late.
+//! Reports of agents: facts with their own times, recorded once by their keys, and how the sweep
+//! judges late ones.
 
 use innkeeper_core::alert::Reason;
 use innkeeper_core::checkin::CheckIn;
@@ -65,7 +66,7 @@ fn a_key_of_what_is_unknown_is_free(database: &TestDatabase) {
     let store = database.store();
     let batch = [("backup", keyed(1, success(at(1)), at(2)))];
     assert_eq!(count(&store, &batch), ["unknown"]);
-    // Also to those that come with it: nobody may take it for recorded.
+    // A second report with the same key in the same batch must not count as known either.
     let twice = [batch[0].clone(), batch[0].clone(), ("other", keyed(2, success(at(1)), at(2)))];
     assert_eq!(count(&store, &twice), ["unknown"; 3]);
     assert_eq!(database.count("report_keys"), 0);
@@ -113,7 +114,7 @@ fn keys_are_forgotten_when_a_report_would_be_too_old(database: &TestDatabase) {
     assert_eq!(store.forget_report_keys(at(2 * HOUR), &|| false).unwrap(), 0);
     assert_eq!(store.forget_report_keys(at(2 * HOUR), &|| true).unwrap(), 1);
     assert_eq!((count(&store, &late), database.count("report_keys")), (vec!["known"], 1));
-    // The history's limits are others.
+    // Keys have another limit than the history.
     store.prune(0, at(10 * HOUR), &mut Walk::default(), &|| true).unwrap();
     assert_eq!(
         (database.count("checkins"), count(&store, &late)),
@@ -176,7 +177,8 @@ fn facts_never_go_back(database: &TestDatabase) {
     assert_eq!(after.runs_over_at, before.runs_over_at);
 }
 
-/// Each hour, with ten minutes of grace; well at the first.
+/// A reservation that is expected each hour with ten minutes of grace; it succeeds in the first
+/// hour.
 fn hourly(store: &ActingStore) -> i64 {
     let schedule = Schedule::cron("0 * * * *", "Europe/Berlin").unwrap();
     let patch = Patch { schedule: Some((schedule, None)), grace: Some(seconds(600)), ..Patch::default() };
@@ -221,7 +223,7 @@ fn a_long_spool_in_several_batches_answers_the_alert(database: &TestDatabase) {
     let endings = database.texts("SELECT ending FROM alerts");
     assert_eq!(endings.len(), 1);
     assert!(endings[0].starts_with("it had run at "), "{endings:?}");
-    // Where one of them had been missing, the alert was right.
+    // Here a check-in is still missing, so the alert was right and is not withdrawn.
     let id = store.book("other", &every(HOUR));
     store.pass(at(now + 10));
     assert!(store.alert("other").is_some());
@@ -244,7 +246,7 @@ fn a_failure_that_is_over_is_no_news(database: &TestDatabase) {
         [at(1800).timestamp_millis().to_string()]
     );
     assert_eq!(store.checkins_of(id, 1).unwrap()[0].exit_code, Some(2), "the history has it");
-    // One after the latest success is one like any other.
+    // A failure after the latest success counts as usual.
     count(&store, &[("backup", reported(fail(at(HOUR + 60), 2), at(HOUR + 800)))]);
     assert_eq!(store.pass(at(HOUR + 800)).opened, 1);
     assert!(
@@ -265,12 +267,12 @@ fn what_shows_too_late_that_a_closed_alert_was_wrong_takes_it_back(database: &Te
         let alerts = store.alerts(Some(id), None, None, 10).unwrap();
         alerts.iter().rev().map(|alert| alert.ending.clone().unwrap_or_default()).collect::<Vec<_>>()
     };
-    // Of the other hour nobody knows, so that its alert was right.
+    // Nothing was reported about the other hour, so its alert was right.
     count(&store, &[("backup", reported(success(at(2 * HOUR + 1)), at(4 * HOUR)))]);
     assert_eq!(store.pass(at(4 * HOUR)).closed, 0);
     assert_eq!(endings(), ["it had run at 03:00 on Mon 5 Jan (Europe/Berlin)", ""]);
     assert_eq!(store.troubles(&[(id, at(0))]).unwrap()[&id].len(), 1);
-    // Nor does one that was too late take anything back.
+    // A success after the deadline does not withdraw an alert.
     count(&store, &[("backup", reported(success(at(3 * HOUR + 601)), at(4 * HOUR + 1)))]);
     store.pass(at(4 * HOUR + 1));
     assert_eq!(endings()[1], "");
@@ -341,7 +343,7 @@ fn late_rows_are_pruned_by_their_arrival(database: &TestDatabase) {
     let id = store.book("backup", &every(60));
     store.check_in("backup", &[success(at(5000))]);
     count(&store, &[("backup", reported(success(at(100)), at(6000)))]);
-    // The latest of all stays, however old.
+    // The latest check-in of all stays, whatever its age.
     store.book("other", &every(60));
     store.check_in("other", &[log(at(6000))]);
     store.prune(100, at(4000), &mut Walk::default(), &|| true).unwrap();

@@ -1,4 +1,4 @@
-//! Making and changing reservations, and putting them to sleep.
+//! Making, changing and snoozing reservations.
 
 use innkeeper_core::names::AlerterName;
 use innkeeper_core::recipient::Recipients;
@@ -92,7 +92,7 @@ fn another_schedule_mends_one_that_cannot_be_read(database: &TestDatabase) {
     let store = database.store();
     let cron = Schedule::cron("0 * * * *", "UTC").unwrap();
     let id = store.book("backup", &Patch { schedule: Some((cron.clone(), None)), ..Patch::default() });
-    // As a version before took it.
+    // As an older version accepted it.
     database.execute("UPDATE reservations SET schedule = 'cron 0 2 * MON * UTC'");
     let reserve = |patch: &Patch| store.reserve(&app(SHOP), &component("backup"), patch, at(9));
     let error = reserve(&Patch { owner: Some("dev".to_owned()), ..Patch::default() }).unwrap_err();

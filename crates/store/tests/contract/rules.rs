@@ -1,4 +1,5 @@
-//! The rules, as far as they need what the store keeps: snoozes, rows over passes, which runs were told, what was changed.
+//! The rules, as far as they need stored data: snoozes, failures in a row over several passes,
+//! which runs were reported, what was changed.
 
 use chrono::TimeDelta;
 use innkeeper_core::alert::Cause;
@@ -63,7 +64,8 @@ fn snoozes_are_kept_one_after_the_other(database: &TestDatabase) {
     assert_eq!(store.look("job").conclusions.snoozes, conclusions.snoozes, "a look keeps them");
     assert!(store.resume_by_id(id, at(700)).unwrap());
     assert_eq!(store.look("job").conclusions.snoozed_until(at(700)), None);
-    // Its instant, 600, lay in the first, so that the interval began anew at 650; that lies outside both.
+    // The expected time 600 lay in the first snooze, so the interval began anew at 650. The next
+    // one, 1250, lies outside both snoozes.
     assert_eq!(store.pass(at(1249)).opened, 0);
     assert_eq!(store.pass(at(1250)).opened, 1);
 }
@@ -86,7 +88,7 @@ fn a_row_goes_on_over_passes_and_an_upgrade(database: &TestDatabase) {
     let store = database.store();
     store.book("job", &Patch { alert_after: Some(4), ..every(100) });
     store.pass(at(100));
-    // 100 is missed and answered late; then a further failure.
+    // The check-in at 100 is missed, and a failure comes late; then a further failure comes.
     store.check_in("job", &[fail(at(150), 1)]);
     store.pass(at(150));
     store.check_in("job", &[fail(at(160), 1)]);
@@ -110,7 +112,7 @@ fn which_runs_were_told_is_kept(database: &TestDatabase) {
     for now in [111, 1000, 90_000] {
         assert_eq!(store.pass(at(now)).opened, 0);
     }
-    // Nor is one that has an id begun twice.
+    // A run with an id does not begin twice.
     store.check_in("job", &[of_run(2, start(at(90_000)))]);
     assert_eq!(store.pass(at(95_000)).opened, 0);
 }
@@ -220,7 +222,7 @@ fn a_remark_leaves_a_job_new(database: &TestDatabase) {
     assert_eq!(store.pass(at(100)).opened, 1);
 }
 
-/// A start and its end, as they come to pass at `second`, without or with an id.
+/// A start at `second` and its end soon after, with or without an id.
 fn short_run(second: i64, id: Option<u128>) -> [CheckIn; 2] {
     let named = |checkin| match id {
         Some(id) => of_run(id, checkin),
@@ -255,7 +257,7 @@ fn a_short_run_is_judged_as_such_in_whatever_order_it_is_recorded(database: &Tes
                 let history = store.checkins_of(number, 2).unwrap();
                 let took = history.iter().find_map(|row| row.duration);
                 assert_eq!(took, Some(TimeDelta::milliseconds(40)), "{case}");
-                // And stays so.
+                // The alert stays open.
                 assert_eq!(store.pass(at(103)).closed, 0, "{case}");
                 store.check_in(&name, &[success(at(200))]);
                 assert_eq!(store.pass(at(200)).closed, 1, "{case}");
@@ -284,7 +286,7 @@ fn a_row_of_short_runs_is_counted_in_whatever_order_they_are_recorded(database: 
         }
         store.check_in(&name, &[success(at(1000))]);
         store.pass(at(1000));
-        // One that a success has followed meanwhile is not swallowed either.
+        // A short run that a success has followed meanwhile is reported as well.
         store
             .reserve(
                 &app(SHOP),
@@ -308,12 +310,12 @@ fn a_row_of_short_runs_is_counted_in_whatever_order_they_are_recorded(database: 
 fn a_start_of_before_is_not_that_of_a_later_end(database: &TestDatabase) {
     let store = database.store();
     let id = store.book("job", &Patch { min_run: Some(seconds(10)), ..every(100_000) });
-    // The end of the first is lost; its start is recorded last.
+    // The end of the first run is lost, and its start is recorded last.
     store.check_in("job", &[start(at(105)), success(at(120))]);
     store.pass(at(120));
     store.check_in("job", &[start(at(100))]);
     assert_eq!(store.pass(at(121)).opened, 0);
-    // An end of all runs lies between.
+    // Here a check-in that ends all runs lies between start and end.
     store.check_in("job", &[success(at(130)), of_run(1, success(at(132)))]);
     store.pass(at(132));
     store.check_in("job", &[of_run(1, start(at(128)))]);

@@ -64,7 +64,7 @@ fn start_and_end_may_come_in_one_batch_or_in_several(database: &TestDatabase) {
     let took = durations(
         database,
         &[
-            // In the wrong order, and paired all the same, because the batch is one.
+            // Paired in spite of the wrong order, because they are in one batch.
             &[success(at(15)), start(at(10)), start(at(20)), success(at(21))],
             &[of_run(5, start(at(30))), of_run(5, fail(at(33), 1)), of_run(6, start(at(33)))],
             &[of_run(6, success(at(40)))],
@@ -95,7 +95,7 @@ fn many_runs_leave_few_rows(database: &TestDatabase) {
         store.check_in("backup", &batch);
     }
     assert!(database.count("runs") <= 100, "{}", database.count("runs"));
-    // Nor do runs that begin and never end.
+    // Runs that never end leave few rows as well.
     for n in 400..650 {
         store.check_in("backup", &[of_run(n as u128, start(at(n * 10)))]);
     }
@@ -110,13 +110,13 @@ fn a_run_that_goes_on_is_never_forgotten(database: &TestDatabase) {
         let batch = [of_run(n, start(at(n as i64 * 10 + 2))), of_run(n, success(at(n as i64 * 10 + 3)))];
         store.check_in("backup", &batch);
     }
-    // Pruning what is old leaves it, too: its limit may be longer than the history is kept.
+    // Pruning keeps a run that is under way, because its time limit may be longer than the history.
     store.prune(10, at(50_000), &mut Walk::default(), &|| true).unwrap();
     assert_eq!(store.pass(at(100_000)).opened, 0);
     assert_eq!(store.pass(at(100_001)).opened, 1);
 }
 
-/// Times of named runs in the history are never negative, whatever the order.
+/// The durations of runs with an id are never negative, whatever the order of their check-ins.
 #[test]
 fn no_run_takes_less_than_nothing() {
     let database = TestDatabase::sqlite();

@@ -1,4 +1,5 @@
-//! Slugs: one reservation each, made as Healthchecks makes them, and no address is ever lost.
+//! Slugs: each belongs to one reservation, is made as Healthchecks makes it, and no address is ever
+//! lost.
 
 use innkeeper_core::Invalid;
 use innkeeper_core::reservation::Patch;
@@ -33,7 +34,7 @@ fn slug_of(store: &ActingStore, name: &str) -> String {
     store.look(name).spec.slug
 }
 
-/// Pings by slug in the app of the tests; the reservation that has it.
+/// Pings by slug in the app of the tests; returns what was recorded.
 fn ping(store: &ActingStore, slug: &str, definition: Definition) -> Recorded {
     let target = Target::Slug { ping_key: store.ping_key(&app(SHOP)).unwrap(), slug: slug.to_owned() };
     store.record(&[Arrival { target, checkin: success(at(1)), definition }]).recorded.remove(0)
@@ -70,11 +71,11 @@ fn a_slug_is_made_of_the_component_and_belongs_to_one(database: &TestDatabase) {
         assert_eq!(reached(&store, slug), Some(id), "{slug}");
     }
     assert_eq!(reached(&store, "a-b"), None);
-    // In another app it is another's.
+    // In another app the same slug belongs to another reservation.
     store.reserve(&app("bakery"), &component("a.b"), &every(60), at(0)).unwrap();
     let other = store.reservation(&app("bakery"), &component("a.b")).unwrap().unwrap().0;
     assert_eq!(other.spec.slug, "ab");
-    // A change of something else is none of the slug.
+    // A change of another field does not change the slug.
     store.book("日本", &Patch { owner: Some("ada".to_owned()), ..Patch::default() });
     assert_eq!(slug_of(&store, "日本"), numbered);
 }
@@ -89,11 +90,11 @@ fn what_a_ping_makes_has_the_slug_of_the_ping(database: &TestDatabase) {
             (slug, Some(store.look(slug).id))
         );
     }
-    // One whose name it is, and which has another slug, is what is meant.
+    // A ping finds the reservation of this name, although its slug is another.
     store.book("fresh--1", &every(60));
     assert_eq!((made(&store, "fresh--1"), slug_of(&store, "fresh--1").as_str()), (false, "fresh-1"));
     assert!(!made(&store, "fresh-1"));
-    // In one batch with others of that slug.
+    // The same in one batch with other check-ins of that slug.
     let ping_key = store.ping_key(&app(SHOP)).unwrap();
     let create = |target| Arrival {
         target,
@@ -142,7 +143,7 @@ fn a_slug_that_belongs_to_another_is_refused(database: &TestDatabase) {
         let twice = store.apply(&[spec("c", "y"), spec("d", "y")], None, dry_run, at(1));
         assert!(matches!(twice, Err(StoreError::Invalid(_))), "{twice:?}");
     }
-    // Of names that are there already nothing is said of a slug.
+    // Names that are taken are reported before a slug that is taken.
     assert_eq!(store.create(spec("a", "x"), at(1)).unwrap(), None);
     assert_eq!((database.count("reservations"), slug_of(&store, "b").as_str()), (2, "b"));
 }
@@ -164,7 +165,7 @@ fn those_who_make_the_same_slug_at_once_get_one_each(database: &TestDatabase) {
             let name = format!("r{round}{}", "!".repeat(n));
             let reserve = || database.connect().reserve(&app(SHOP), &component(&name), &every(60), at(0));
             match database.kind() {
-                // Here they wait for each other, and nobody has to try again.
+                // On Postgres they wait for each other, and none has to try again.
                 innkeeper_store::DatabaseKind::Postgres => reserve().unwrap(),
                 innkeeper_store::DatabaseKind::Sqlite => patiently(reserve),
             }
@@ -189,7 +190,7 @@ fn addresses_of_before_go_on_working(database: &TestDatabase) {
         let old = slug::of_before(name);
         database.execute(&format!("UPDATE reservations SET slug = '{old}' WHERE component = '{name}'"));
     }
-    // What was checked out then was kept without a slug.
+    // Checkouts of that time were kept without a slug.
     let store = database.connect();
     assert_eq!(store.migrate().unwrap().len(), newer);
     assert!(store.check_out(&app(SHOP), &component("c.d"), at(2)).unwrap());
@@ -212,7 +213,7 @@ fn addresses_of_before_go_on_working(database: &TestDatabase) {
     {
         assert_eq!(reached(&store, address), Some(ids[place]), "{address}");
     }
-    // Nobody new gets what is another's old address.
+    // A new reservation does not get the old slug of another.
     store.book("A B", &every(60));
     assert_eq!((slug_of(&store, "A B").as_str(), reached(&store, "a-b")), ("a-b-2", Some(ids[1])));
     let chosen = store.reserve(&app(SHOP), &component("new"), &chosen("b-ro-v2"), at(0)).unwrap();
@@ -251,11 +252,11 @@ fn what_is_made_anew_has_the_addresses_that_it_had(database: &TestDatabase) {
         let again = store.book("a b", &every(60));
         assert_eq!((reached(&store, "chosen"), reached(&store, "a-b")), (Some(again), None));
     }
-    // One that is chosen now is the one it has.
+    // A slug that is chosen now takes precedence over the earlier one.
     check_out("a b");
     store.book("a b", &chosen("other"));
     assert_eq!(slug_of(&store, "a b"), "other");
-    // What another has by now stays its.
+    // A slug that another has taken meanwhile stays with that one.
     check_out("db.backup");
     let other = store.book("other", &chosen("dbbackup"));
     let again = store.book("db.backup", &every(60));
@@ -274,7 +275,7 @@ fn an_address_of_what_can_come_back_is_given_to_nobody_unasked(database: &TestDa
     for (slug, owner) in [("ab", id), ("ab-2", id), ("ab-3", other)] {
         assert_eq!(reached(&store, slug), Some(owner), "{slug}");
     }
-    // For the day of the undo.
+    // The slug is reserved only as long as the checkout can be undone.
     assert!(store.check_out(&app(SHOP), &component("a.b"), at(3)).unwrap());
     store.forget_checkouts(at(4)).unwrap();
     store.book("A/B", &every(60));

@@ -1,4 +1,5 @@
-//! Everything at one moment: in one order, whatever happens meanwhile, and more than one piece of it.
+//! Snapshots: everything as it is at one moment, in order, whatever happens meanwhile, and in more
+//! than one piece.
 
 use innkeeper_store::StoreError;
 use innkeeper_testing::database::TestDatabase;
@@ -18,7 +19,7 @@ fn what_changes_meanwhile_is_not_seen(database: &TestDatabase) {
     let read = store.snapshot(at(65), |snapshot| {
         snapshot.latest_first(None, |one| {
             if seen.is_empty() {
-                // Another process changes each of them, and makes one more.
+                // Another process changes each reservation, and makes one more.
                 other.check_in("a", &[success(at(66))]);
                 other.check_out(&app(SHOP), &component("c"), at(66)).unwrap();
                 other.book("d", &every(60));
@@ -89,7 +90,7 @@ fn an_error_ends_it(database: &TestDatabase) {
         })
     });
     assert!(matches!(read, Err(StoreError::Taken(_))) && visits == 1, "{read:?}");
-    // The connection is as good as before.
+    // The connection can still be used.
     store.check_in("a", &[success(at(1))]);
     assert_eq!(store.look("a").facts.checkins, 1);
 }

@@ -1,4 +1,5 @@
-//! One pass over what is due: what it looks at, what it concludes, what it puts into the outbox.
+//! One pass over the due reservations: which it judges, what it concludes, and what it puts into
+//! the outbox.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -32,7 +33,7 @@ on_both!(
     many_at_once_are_told_each,
 );
 
-/// So many messages, all of them to `log`.
+/// A count of this many messages, all of them to the alerter `log`.
 fn to_log(count: usize) -> BTreeMap<String, usize> {
     BTreeMap::from([("log".to_owned(), count)])
 }
@@ -108,10 +109,10 @@ fn each_failure_is_told_where_that_is_wished(database: &TestDatabase) {
         assert_eq!(pass(second), (0, 1, vec![reminder]));
         assert_eq!(store.alert("backup").unwrap().told_at, at(second));
     }
-    // Several at once, one of them reported late, are told by one.
+    // Several failures at once, one of them reported late, lead to one reminder.
     store.check_in("backup", &[reported(fail(at(35), 3), at(50)), noted(45), noted(50)]);
     assert_eq!(pass(50), (0, 1, vec![(EventKind::Reminder, failed(50, 7), "at 50".to_owned())]));
-    // Silent for a minute, and for another.
+    // The job is silent for a minute, and for another minute.
     for second in [110, 170] {
         assert_eq!(store.next_wake_at().unwrap(), Some(at(second)));
         let (_, reminded, told) = pass(second);
@@ -149,7 +150,7 @@ fn an_alert_is_told_with_the_latest_notes_and_its_number(database: &TestDatabase
         if told.reservation.id == id {
             let number =
                 database.number(&format!("SELECT COUNT(*) FROM alerts WHERE id = {}", told.alert_id));
-            // The alert is not yet committed: only its number is known.
+            // The alert is not committed yet, so only its number is known.
             assert_eq!(number, Some(0));
             assert_eq!((told.notes, told.kind, told.behind), ("disk full", EventKind::Opened, 0));
             assert_eq!((told.opened_at, told.now), (at(2), at(2)));
@@ -244,7 +245,8 @@ fn trouble_that_ends_while_rows_are_looked_at_one_by_one_is_no_fault_of_the_firs
     for name in ["a", "b", "c"] {
         store.book(name, &every(10));
     }
-    // Together, as the first half, and one by one: the trouble is over after the second attempt, or never for one of them.
+    // Tried together, then as the first half, then one by one. The failure ends after the second
+    // attempt, or never ends for one of them.
     let sweep = |second, attempts: usize, always: &str| {
         let tried = AtomicUsize::new(0);
         let tell = |told: &AlertEvent<'_>| {
@@ -303,14 +305,14 @@ fn a_row_that_cannot_be_read_is_put_off_and_hinders_nobody(database: &TestDataba
         ..Patch::default()
     };
     store.book("bad", &cron);
-    // A site of the same app, too: every other reservation of the app asks for it.
+    // Also a site of the same app, because judging every other reservation of the app reads it.
     store.book("site", &Patch { is_site: Some(true), ..cron });
     store.book("good", &every(60));
     database.execute(
         "UPDATE reservations SET schedule = 'cron at full moon UTC' WHERE component IN ('bad', 'site')",
     );
     database.execute("UPDATE states SET wake_at = 0 WHERE reservation_id IN (SELECT id FROM reservations WHERE schedule LIKE 'cron %')");
-    // Even when only one fits into a pass, the turn of the good one comes.
+    // Even when only one reservation fits into a pass, the good one gets its turn.
     let opened: usize = (0..3).map(|_| store.sweep(at(60), 1, &Rules(tell_log)).unwrap().opened).sum();
     assert_eq!(opened, 1);
     assert_eq!(store.pass(at(61)).looked, 0);

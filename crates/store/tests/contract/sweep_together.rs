@@ -1,4 +1,4 @@
-//! Several sweepers, and check-ins that arrive while they look.
+//! Several sweepers at once, and check-ins that arrive during their passes.
 
 use diesel::connection::{Connection, SimpleConnection};
 use innkeeper_testing::database::TestDatabase;
@@ -20,7 +20,7 @@ fn several_sweepers_open_each_alert_once(database: &TestDatabase) {
             loop {
                 let swept = patiently(|| own.sweep(now, 7, &Rules(tell_log)));
                 looked += swept.looked;
-                // Another may hold what is left.
+                // Another sweeper may hold the rest.
                 if swept.looked == 0 && patiently(|| own.next_wake_at()) > Some(now) {
                     return looked;
                 }
@@ -49,7 +49,7 @@ fn check_ins_during_a_sweep_are_honoured(database: &TestDatabase) {
         own.record(&batch);
     };
     record(&store, 0);
-    // One keeps checking in, others look with a clock that is ahead of all deadlines but of none that counts.
+    // One thread checks in again and again. The others sweep at times shortly before its check-ins.
     together(3, |n| {
         let own = database.connect();
         for second in 1..=20 {
@@ -59,7 +59,8 @@ fn check_ins_during_a_sweep_are_honoured(database: &TestDatabase) {
             }
         }
     });
-    // However they met: in the end everyone is up, and whoever was told of trouble was told of its end.
+    // In any order of events, all jobs are up in the end, and everyone who was told of trouble was
+    // told of its end.
     record(&store, 1100);
     while store.pass(at(1100)).looked > 0 {}
     assert_eq!(database.count("alerts WHERE closed_at IS NULL"), 0);
@@ -68,7 +69,7 @@ fn check_ins_during_a_sweep_are_honoured(database: &TestDatabase) {
     assert_eq!(database.count("states WHERE status <> 'up'"), 0);
 }
 
-/// A check-in that holds the row is waited for by nobody and missed by nobody.
+/// A sweeper neither waits for a check-in that locks the row, nor overlooks it.
 #[test]
 fn a_check_in_that_is_being_written_keeps_the_alert_from_opening() {
     let database = TestDatabase::postgres();

@@ -1,4 +1,4 @@
-//! Databases that are away, go away, or are no databases.
+//! Databases that cannot be reached, become unreachable, or are not databases at all.
 
 use std::time::{Duration, Instant};
 
@@ -53,7 +53,7 @@ fn each_database_says_what_it_is() {
     }
 }
 
-/// Ends every connection to the test's database but the one that asks.
+/// Ends every connection to the test's database except the one that runs this.
 const TERMINATE: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
                          WHERE datname = current_database() AND pid <> pg_backend_pid()";
 
@@ -71,7 +71,7 @@ fn after_its_connections_are_cut_the_store_goes_on() {
         assert!(error.is_unavailable(), "{error:?}");
         writer.record(&batch).unwrap();
         assert_eq!(database.count("checkins"), 2 * round, "what failed is not there");
-        // The pool's own connections are tried before they are handed out.
+        // The pool checks its connections before it hands them out.
         database.execute(TERMINATE);
         assert_eq!(store.pass(at(2)).looked, 0);
         assert_eq!(store.count().unwrap(), 1);
@@ -98,7 +98,7 @@ fn a_database_that_takes_no_writes_is_unavailable() {
     let database = TestDatabase::postgres();
     let store = database.store();
     store.book("backup", &every(60));
-    // A primary that became a standby.
+    // As if the primary had become a standby.
     let name = database.url().rsplit('/').next().unwrap().to_owned();
     database.execute(&format!("ALTER DATABASE {name} SET default_transaction_read_only = on"));
     database.execute(TERMINATE);

@@ -1,4 +1,5 @@
-//! When a check-in wakes the sweeper, and when it leaves `wake_at`, an indexed column, alone.
+//! When a check-in wakes the sweeper, and when it does not change `wake_at`, which is an indexed
+//! column.
 
 use innkeeper_core::checkin::CheckIn;
 use innkeeper_core::reservation::{AlertStatus, Conclusions, Patch};
@@ -21,7 +22,7 @@ on_both!(
     an_open_window_is_not_looked_at_in_ever_smaller_steps,
 );
 
-/// Checks in; returns whether that woke the sweeper, and by how many seconds `wake_at` was moved.
+/// Checks in; returns whether that woke the sweeper, and by how many seconds it moved `wake_at`.
 fn check_in(database: &TestDatabase, checkin: CheckIn) -> (bool, i64) {
     let store = database.store();
     let before = store.look("backup").conclusions.wake_at;
@@ -32,7 +33,7 @@ fn check_in(database: &TestDatabase, checkin: CheckIn) -> (bool, i64) {
 fn good_news_of_a_job_that_is_up_waits_for_the_deadline(database: &TestDatabase) {
     let store = database.store();
     store.book("backup", &every(60));
-    // The first start may bring a limit.
+    // The first start may begin a time limit.
     assert_eq!(check_in(database, start(at(0))), (true, -60));
     store.pass(at(0));
     for checkin in [success(at(1)), start(at(2)), log(at(3)), success(at(50)), of_run(1, start(at(51)))] {
@@ -55,7 +56,7 @@ fn a_start_under_a_run_limit_wakes_at_once(database: &TestDatabase) {
     store.pass(at(20));
     assert_eq!(store.next_wake_at().unwrap(), Some(at(25)));
     assert_eq!(store.pass(at(25)).opened, 1);
-    // Without limits again, a start changes no conclusion.
+    // Without a time limit, a start changes no conclusion.
     store.check_in("backup", &[success(at(26))]);
     assert_eq!(store.pass(at(26)).closed, 1);
     let patch = Patch { max_run: Some(seconds(0)), ..Patch::default() };
@@ -158,7 +159,7 @@ fn late(at: innkeeper_core::Time) -> CheckIn {
     reported(success(at - seconds(301)), at)
 }
 
-/// Nothing could be recorded between these seconds.
+/// Adds a blind window between these seconds.
 fn blind(database: &TestDatabase, from: i64, until: i64) {
     let (from, until) = (at(from).timestamp_millis(), at(until).timestamp_millis());
     database.execute(&format!("INSERT INTO blind_windows (from_at, until_at) VALUES ({from}, {until})"));
@@ -174,7 +175,7 @@ fn a_success_under_a_respite_wakes_at_once(database: &TestDatabase) {
     store.check_in("backup", &[success(at(120))]);
     blind(database, 290, 420);
     store.pass(at(420));
-    // The end of the window, a period and the grace.
+    // The end of the window, plus a period and the grace.
     assert_eq!(store.next_wake_at().unwrap(), Some(at(750)));
     assert_eq!(check_in(database, success(at(480))), (true, -270), "the next is due at 600, which is sooner");
     store.pass(at(480));
@@ -188,7 +189,7 @@ fn an_open_window_is_not_looked_at_in_ever_smaller_steps(database: &TestDatabase
     let store = database.store();
     store.book("backup", &every(60));
     store.pass(at(0));
-    // Three respites are used up: the deadline was 60.
+    // Three blind windows have used up the respites of the deadline, which was 60.
     for from in [60, 121, 182] {
         blind(database, from, from + 1);
     }

@@ -1,4 +1,5 @@
-//! The tests' vocabulary: an inn called `shop`, times in seconds since its opening, and short words for the store's calls.
+//! Helpers of the tests: an app called `shop`, times in seconds since a fixed instant, and short
+//! names for calls of the store.
 
 use chrono::{DateTime, TimeDelta};
 use innkeeper_core::Time;
@@ -15,7 +16,7 @@ use innkeeper_store::{
 };
 use uuid::Uuid;
 
-/// The sweeper's own decisions, which need nothing but the store and the rules.
+/// The sweeper's own decisions, which depend only on the store and the rules.
 #[path = "../../../sweeper/src/decide.rs"]
 mod decide;
 
@@ -24,12 +25,12 @@ pub use decide::Rules;
 /// The app of nearly every test.
 pub const SHOP: &str = "shop";
 
-/// So many seconds after the opening, 2026-01-05 00:00 UTC.
+/// The time this many seconds after 2026-01-05 00:00 UTC.
 pub fn at(seconds: i64) -> Time {
     DateTime::from_timestamp(1_767_571_200 + seconds, 0).unwrap()
 }
 
-/// A session of a password, known by `hash`.
+/// A session by password with this `hash`.
 pub fn new_session(hash: &str) -> NewSession<'_> {
     NewSession {
         hash,
@@ -54,7 +55,7 @@ pub fn component(name: &str) -> ComponentName {
     ComponentName::parse(name).unwrap()
 }
 
-/// Expected so often, with no grace.
+/// Expected every `period` seconds, with no grace.
 pub fn every(period: i64) -> Patch {
     Patch { schedule: Some((Schedule::every(seconds(period)).unwrap(), None)), ..Patch::default() }
 }
@@ -84,13 +85,13 @@ pub fn from(source: &str, checkin: CheckIn) -> CheckIn {
     CheckIn { source: source.to_owned(), ..checkin }
 }
 
-/// The check-in, reported at `arrived_at`.
+/// This check-in, reported at `arrived_at`.
 pub fn reported(checkin: CheckIn, arrived_at: Time) -> CheckIn {
     let report = Report { key: None, arrived_at, took: None, signal: None, peak_memory_bytes: None };
     CheckIn { report: Some(Box::new(report)), ..checkin }
 }
 
-/// The same, with the key of this number.
+/// This check-in, reported at `arrived_at` with the key of this number.
 pub fn keyed(key: u128, checkin: CheckIn, arrived_at: Time) -> CheckIn {
     let mut checkin = reported(checkin, arrived_at);
     checkin.report.as_mut().unwrap().key = Some(Uuid::from_u128(key));
@@ -102,12 +103,12 @@ pub fn named(name: &str) -> Target {
     Target::Names(app(SHOP), component(name))
 }
 
-/// A check-in that brings nothing along.
+/// A check-in without a definition of its reservation.
 pub fn arrival(name: &str, checkin: CheckIn) -> Arrival {
     Arrival { target: named(name), checkin, definition: Definition::None }
 }
 
-/// The store's calls on [`SHOP`], in one word each.
+/// Calls of the store on [`SHOP`].
 pub trait Shop {
     /// Reserves at `at(0)`; returns the id.
     fn book(&self, name: &str, patch: &Patch) -> i64;
@@ -115,11 +116,11 @@ pub trait Shop {
     fn check_in(&self, name: &str, checkins: &[CheckIn]) -> BatchOutcome;
     /// Records a batch.
     fn record(&self, batch: &[Arrival]) -> BatchOutcome;
-    /// What is known of the component.
+    /// The reservation of the component.
     fn look(&self, name: &str) -> Reservation;
-    /// The alert that is open on the component.
+    /// The open alert of the component.
     fn alert(&self, name: &str) -> Option<OpenAlert>;
-    /// One pass over what is due, told to the alerter `log`.
+    /// One pass over the due reservations, with messages to the alerter `log`.
     fn pass(&self, now: Time) -> SweepOutcome;
 }
 
@@ -155,12 +156,12 @@ impl Shop for ActingStore {
     }
 }
 
-/// Tells the alerter `log`.
+/// One message, to the alerter `log`.
 pub fn tell_log(told: &AlertEvent<'_>) -> Vec<NewDelivery> {
     vec![delivery("log", "", notice(told))]
 }
 
-/// Tells two people by mail, and a pager.
+/// Three messages: to two people by mail, and to a pager.
 pub fn tell_three(told: &AlertEvent<'_>) -> Vec<NewDelivery> {
     [("mail", "a@example.org"), ("mail", "b@example.org"), ("pager", "")]
         .map(|(alerter, recipient)| delivery(alerter, recipient, notice(told)))
@@ -171,7 +172,7 @@ pub fn delivery(alerter: &str, recipient: &str, notice: Notice) -> NewDelivery {
     NewDelivery { alerter: alerter.to_owned(), recipient: recipient.to_owned(), notice }
 }
 
-/// The message about what happened; its text is the notes.
+/// The message about an event; its text is the notes.
 pub fn notice(told: &AlertEvent<'_>) -> Notice {
     let spec = &told.reservation.spec;
     Notice {
@@ -223,8 +224,8 @@ pub fn remark(subject: &str) -> Notice {
     }
 }
 
-/// Calls until it is not refused for a lock that others hold: where several write to one SQLite file on a busy disk, one of them may be
-/// passed over for longer than it waits.
+/// Repeats a call while it fails because the database is locked: when several write to one SQLite
+/// file on a busy disk, one of them may not get the lock within its wait.
 pub fn patiently<T>(mut call: impl FnMut() -> Result<T, StoreError>) -> T {
     for _ in 0..20 {
         match call() {
@@ -235,7 +236,7 @@ pub fn patiently<T>(mut call: impl FnMut() -> Result<T, StoreError>) -> T {
     call().unwrap()
 }
 
-/// Does `work` in `count` threads at once; returns what they returned.
+/// Runs `work` in `count` threads at once; returns their results.
 pub fn together<T: Send>(count: usize, work: impl Fn(usize) -> T + Sync) -> Vec<T> {
     let start = std::sync::Barrier::new(count);
     std::thread::scope(|scope| {
