@@ -246,7 +246,7 @@ impl Outside<'_> {
 /// Serves the health status of the sweeper until the process stops.
 fn serve(listener: Listener, shutdown: &Shutdown) {
     if let Err(error) = listener.run(shutdown) {
-        log::error!("sweeper: {:#}", anyhow::Error::from(error));
+        log::error!("sweeper: {error:#}");
         shutdown.request();
     }
 }

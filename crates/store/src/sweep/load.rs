@@ -20,7 +20,10 @@ use crate::history::{self, Checkin};
 use crate::readable::{Read, read};
 use crate::rows::{AlertRow, RunRow, ms, time};
 use crate::schema::{alerts, runs};
-use crate::{StoreError, recent, sites};
+use crate::{Seldom, StoreError, recent, sites};
+
+/// Closed alerts that cannot be read.
+static UNREADABLE: Seldom = Seldom::new();
 
 /// The most new check-ins of a reservation that are read at once.
 const MOST_UNSEEN: i64 = 1000;
