@@ -5,6 +5,7 @@ mod checkins;
 mod cold_start;
 mod deadlines;
 mod growth;
+mod kinds;
 mod lists;
 mod mails;
 mod pages;
@@ -46,12 +47,13 @@ pub const FIGURES: &[Figure] = &[
     figure("checkins-128", "check-ins over Postgres, 128 connections", checkins::over_128_connections),
     figure("checkins-32", "check-ins over Postgres, 32 connections", checkins::over_32_connections),
     figure("pings", "pings over Postgres, 128 connections", checkins::pings),
-    figure(
-        "kinds",
-        "every other kind of check-in over Postgres, beside the plain one",
-        checkins::of_every_kind,
-    ),
-    figure("new", "reservations that check-ins make", checkins::that_make_reservations),
+    figure("starts", "a start and a success over Postgres", kinds::starts),
+    figure("exits", "an exit status with output over Postgres", kinds::exits),
+    figure("runs", "runs with ids over Postgres", kinds::runs),
+    figure("figures", "figures over Postgres", kinds::figures),
+    figure("mix", "all kinds by their shares over Postgres", kinds::mix),
+    figure("gocron", "gocron's check-ins over Postgres", kinds::gocron),
+    figure("new", "reservations that check-ins make", kinds::new),
     figure("pgbench", "check-ins beside one row per commit", pgbench::checkins_beside_one_row_per_commit),
     figure("sqlite", "check-ins over SQLite, 128 connections", sqlite::checkins_over_sqlite),
     figure("growth", "many reservations beside few", growth::checkins_with_many_and_with_few_reservations),

@@ -70,10 +70,10 @@ impl BenchCluster {
     /// The costs of Innkeeper's statements since the last call, most expensive first.
     pub fn take_statements(&self) -> Result<String> {
         const COSTLIEST: &str = "
-            SELECT to_char(calls, '999999999') AS calls, round(mean_exec_time::numeric, 3) AS mean_ms, round((total_plan_time / calls)::numeric, 3) AS plan_ms,
-                   round((total_exec_time + total_plan_time)::numeric) AS total_ms, round(rows::numeric / calls, 1) AS rows,
-                   round((shared_blks_hit + shared_blks_read)::numeric / calls) AS pages,
-                   round(wal_bytes / calls) AS wal_bytes,
+            SELECT to_char(calls, '999999999') AS calls, round(mean_exec_time::numeric, 3) AS mean_ms, round((total_plan_time / NULLIF(calls, 0))::numeric, 3) AS plan_ms,
+                   round((total_exec_time + total_plan_time)::numeric) AS total_ms, round(rows::numeric / NULLIF(calls, 0), 1) AS rows,
+                   round((shared_blks_hit + shared_blks_read)::numeric / NULLIF(calls, 0)) AS pages,
+                   round(wal_bytes / NULLIF(calls, 0)) AS wal_bytes,
                    left(regexp_replace(query, '\\s+', ' ', 'g'), 120) AS statement
             FROM pg_stat_statements JOIN pg_database ON pg_database.oid = dbid
             WHERE datname <> 'postgres'
