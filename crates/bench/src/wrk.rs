@@ -57,25 +57,41 @@ end
 local function gocron(n)
     return "GET /?cronname=job-" .. n .. "&account=bench&email=log&frequency=300 HTTP/1.1\r\nHost: bench\r\n\r\n"
 end
-local started, run
-local function start_and_end()
-    if started then
-        local n = started
-        started = nil
-        return ping(n, "")
+-- What was started, oldest first: an end is sent only when its start was answered, so many requests later.
+local going, first, later = {}, 1, 256
+local function begin(n, run)
+    going[#going + 1] = { n, run }
+end
+local function over()
+    if #going - first < later then
+        return nil
     end
-    started = job()
-    return ping(started, "/start")
+    local one = going[first]
+    going[first] = false
+    first = first + 1
+    return one
+end
+local turn = false
+local function start_and_end()
+    turn = not turn
+    local one = turn and over()
+    if one then
+        return ping(one[1], "")
+    end
+    local n = job()
+    begin(n)
+    return ping(n, "/start")
 end
 local function run_with_id()
-    if started then
-        local n = started
-        started = nil
-        return ping(n, "?rid=" .. run)
+    turn = not turn
+    local one = turn and over()
+    if one then
+        return ping(one[1], "?rid=" .. one[2])
     end
-    started = job()
-    run = string.format("%08x-%04x-4000-8000-%012x", math.random(0, 2147483647), math.random(0, 65535), math.random(0, 2147483647))
-    return ping(started, "/start?rid=" .. run)
+    local n = job()
+    local run = string.format("%08x-%04x-4000-8000-%012x", math.random(0, 2147483647), math.random(0, 65535), math.random(0, 2147483647))
+    begin(n, run)
+    return ping(n, "/start?rid=" .. run)
 end
 local function mix()
     local n = job()
@@ -86,11 +102,13 @@ local function mix()
         return exit_status(n, "/fail")
     elseif class >= 17 then
         return exit_status(n, "/0")
-    elseif started then
-        n, started = started, nil
-        return ping(n, "")
     end
-    started = n
+    turn = not turn
+    local one = turn and over()
+    if one then
+        return ping(one[1], "")
+    end
+    begin(n)
     return ping(n, "/start")
 end
 "#;

@@ -75,10 +75,10 @@ impl BenchCluster {
                    round((shared_blks_hit + shared_blks_read)::numeric / NULLIF(calls, 0)) AS pages,
                    round(wal_bytes / NULLIF(calls, 0)) AS wal_bytes,
                    left(regexp_replace(query, '\\s+', ' ', 'g'), 120) AS statement
-            FROM pg_stat_statements JOIN pg_database ON pg_database.oid = dbid
-            WHERE datname <> 'postgres'
+            FROM pg_stat_statements LEFT JOIN pg_database ON pg_database.oid = dbid
+            WHERE datname IS DISTINCT FROM 'postgres'
             ORDER BY total_exec_time + total_plan_time DESC
-            LIMIT 12";
+            LIMIT 20";
         let mut psql = self.client("psql");
         psql.args([
             "-Xq",
