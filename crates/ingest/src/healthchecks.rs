@@ -25,16 +25,16 @@ const GRACE: TimeDelta = TimeDelta::hours(1);
 const PING_KEY: &str = "ping key";
 
 pub(crate) fn mount(routes: &mut Routes<'_>) {
-    for method in PING_METHODS.map(Method::from) {
-        for pattern in ONE {
-            routes.route(method.clone(), pattern, PERMISSION, one);
-        }
-        for pattern in TWO {
-            routes.route(method.clone(), pattern, PERMISSION, two);
-        }
-        for pattern in THREE {
-            routes.route(method.clone(), pattern, PERMISSION, three);
-        }
+    let methods = PING_METHODS.map(Method::from);
+    let all = [&ONE[..], &TWO, &THREE].concat();
+    let (usual, bare): (Vec<&str>, Vec<&str>) = all.into_iter().partition(|path| path.starts_with("/ping/"));
+    // The usual ones first: the router tries one pattern after the other.
+    for pattern in usual.into_iter().chain(bare) {
+        match pattern {
+            _ if ONE.contains(&pattern) => routes.route_of_all(&methods, pattern, PERMISSION, one),
+            _ if TWO.contains(&pattern) => routes.route_of_all(&methods, pattern, PERMISSION, two),
+            _ => routes.route_of_all(&methods, pattern, PERMISSION, three),
+        };
     }
     for pattern in PREFLIGHTS {
         routes.preflight(pattern, preflight);
