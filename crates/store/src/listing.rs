@@ -213,7 +213,13 @@ fn rows_of(
     let assessed = reads::assessed(connection, rows, Some(&ids), now, left_out)?;
     let mut by_id: HashMap<i64, Assessed> =
         assessed.into_iter().map(|one| (one.reservation.id, one)).collect();
-    let fits = |one: &Assessed| filter.state.is_none_or(|state| one.evaluation.state == state);
+    // The owner and the tags are in the keys' query, too, unless a row could not be read there.
+    let fits = |one: &Assessed| {
+        let spec = &one.reservation.spec;
+        filter.state.is_none_or(|state| one.evaluation.state == state)
+            && filter.owner.as_ref().is_none_or(|owner| *owner == spec.owner)
+            && filter.tag.as_ref().is_none_or(|tag| spec.tags.contains(tag))
+    };
     Ok(keys
         .iter()
         .filter_map(|key| Some((by_id.remove(&key.id).filter(fits)?, cursor.behind(key))))

@@ -262,41 +262,68 @@ pub(super) fn keys(
     Ok(query.load(connection)?)
 }
 
-/// The keys by name, read from the index of names alone, for a table with rows that cannot be read.
-/// Of the filter only `app` and `apps` are applied here.
+/// The keys read from the index of names alone, for a table with rows that cannot be read. Of the
+/// filter only `text`, `app` and `apps` are applied here: the index has no other columns. Those
+/// silent longest are listed in the order in which they were created.
 pub(super) fn readable_keys(
     connection: &mut AnyConnection,
     filter: &Filter,
     cursor: &ListCursor,
     limit: i64,
 ) -> Result<Vec<Key>, StoreError> {
-    let (app, component) = match cursor {
-        ListCursor::Worst { down: true, .. } => return Ok(Vec::new()),
-        ListCursor::Worst { app, component, .. } | ListCursor::Name { app, component } => {
-            (app.as_str(), component.as_str())
+    let text = filter.text.as_ref().map(|text| text.to_lowercase());
+    let fits = |key: &Key| {
+        let has =
+            |text: &String| [&key.app, &key.component].iter().any(|name| name.to_lowercase().contains(text));
+        filter.app.as_ref().is_none_or(|app| *app == key.app)
+            && filter.apps.as_ref().is_none_or(|apps| apps.contains(&key.app))
+            && text.as_ref().is_none_or(has)
+    };
+    let (mut from, mut found) = (cursor.clone(), Vec::new());
+    loop {
+        let rows = names_behind(connection, &from)?;
+        let is_end = (rows.len() as i64) < CHUNK;
+        for row in rows {
+            let key = Key { id: row.id, app: row.app, component: row.component, last: None };
+            from = from.behind(&key);
+            found.extend(Some(key).filter(fits));
+            if found.len() as i64 == limit {
+                return Ok(found);
+            }
         }
-        // The index does not have the columns of these orders. List by name from the beginning.
-        ListCursor::Newest { .. } | ListCursor::Silent { .. } => ("", ""),
+        if is_end {
+            return Ok(found);
+        }
+    }
+}
+
+/// The next names behind the cursor, by the index of names.
+fn names_behind(connection: &mut AnyConnection, cursor: &ListCursor) -> Result<Vec<NamedRow>, StoreError> {
+    let (behind, order, app, component, id) = match cursor {
+        ListCursor::Worst { down: true, .. } => return Ok(Vec::new()),
+        ListCursor::Worst { app, component, .. } | ListCursor::Name { app, component } => (
+            "(app, component) > ($1, $2) AND id <> $3",
+            "app, component",
+            app.as_str(),
+            component.as_str(),
+            0,
+        ),
+        ListCursor::Newest { before } => {
+            ("app > $1 AND component > $2 AND id < $3", "id DESC", "", "", *before)
+        }
+        ListCursor::Silent { id, .. } => ("app > $1 AND component > $2 AND id > $3", "id", "", "", *id),
     };
     let index = match connection {
         AnyConnection::Postgres(_) => "",
         AnyConnection::Sqlite(_) => "INDEXED BY sqlite_autoindex_reservations_2",
     };
-    let rows: Vec<NamedRow> = sql_query(format!(
-        "SELECT id, app, component FROM reservations {index}
-         WHERE (app, component) > ($1, $2)
-         ORDER BY app, component LIMIT $3"
+    Ok(sql_query(format!(
+        "SELECT id, app, component FROM reservations {index} WHERE {behind} ORDER BY {order} LIMIT {CHUNK}"
     ))
     .bind::<Text, _>(app)
     .bind::<Text, _>(component)
-    .bind::<BigInt, _>(limit)
-    .load(connection)?;
-    let fits = |row: &NamedRow| {
-        filter.app.as_ref().is_none_or(|app| *app == row.app)
-            && filter.apps.as_ref().is_none_or(|apps| apps.contains(&row.app))
-    };
-    let key = |row: NamedRow| Key { id: row.id, app: row.app, component: row.component, last: None };
-    Ok(rows.into_iter().filter(fits).map(key).collect())
+    .bind::<BigInt, _>(id)
+    .load(connection)?)
 }
 
 /// The LIKE pattern for texts that contain `text`. Characters that are special in a pattern are

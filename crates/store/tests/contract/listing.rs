@@ -281,3 +281,50 @@ fn a_job_that_changes_its_half_is_in_each_page_once(database: &TestDatabase) {
         }
     });
 }
+
+/// A row of which the names cannot be read has every page made from the index of names.
+#[test]
+fn a_row_that_cannot_be_read_keeps_no_filter_and_no_order_from_the_others() {
+    let database = TestDatabase::sqlite();
+    let store = database.store();
+    for n in 0..12 {
+        let owned = Patch {
+            owner: Some(if n % 2 == 0 { "even" } else { "odd" }.to_owned()),
+            tags: Some(vec![format!("three-{}", n % 3)]),
+            ..every(60)
+        };
+        store.book(&format!("job-{n:02}"), &owned);
+    }
+    let damaged = store.book("damaged", &every(60));
+    database.execute(
+        "PRAGMA writable_schema = ON;
+         UPDATE sqlite_master SET sql = REPLACE(sql, 'NOT NULL', '') WHERE name = 'reservations'",
+    );
+    drop(store);
+    let store = database.connect();
+    database.execute(&format!("UPDATE reservations SET component = NULL WHERE id = {damaged}"));
+
+    let all: Vec<String> = (0..12).map(|n| format!("job-{n:02}")).collect();
+    let newest: Vec<String> = all.iter().rev().cloned().collect();
+    let through = |filter: &Filter, cursor| through(&store, filter, cursor, 5, 1000);
+    for (cursor, expected) in [
+        (ListCursor::name(), &all),
+        (ListCursor::worst(), &all),
+        (ListCursor::newest(), &newest),
+        (ListCursor::silent(), &all),
+    ] {
+        assert_eq!(through(&Filter::default(), cursor.clone()), *expected, "{cursor:?}");
+    }
+    let none = Filter::default();
+    for (filter, expected) in [
+        (Filter { text: Some("JOB-0".to_owned()), ..none.clone() }, &all[..10]),
+        (Filter { app: Some(SHOP.to_owned()), ..none.clone() }, &all[..]),
+        (Filter { apps: Some(vec!["bank".to_owned()]), ..none.clone() }, &[]),
+    ] {
+        assert_eq!(through(&filter, ListCursor::name()), expected, "{filter:?}");
+    }
+    let owned = Filter { owner: Some("even".to_owned()), ..none.clone() };
+    assert_eq!(through(&owned, ListCursor::name()).len(), 6);
+    let tagged = Filter { tag: Some("three-0".to_owned()), ..none };
+    assert_eq!(through(&tagged, ListCursor::newest()), ["job-09", "job-06", "job-03", "job-00"]);
+}
