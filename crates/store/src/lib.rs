@@ -76,6 +76,7 @@ mod rows;
 mod runs;
 mod said;
 mod schema;
+mod search_index;
 mod shares;
 mod sites;
 mod slugs;

@@ -4,7 +4,7 @@
 //! first. The keys of some reservations are read first, in the order of the page, and then their
 //! rows. Only an evaluation ([`Assessed`]) can tell the state of a reservation. To list those in a
 //! given state, SQL excludes reservations that are certainly in another one, and the rest are
-//! loaded and evaluated. More keys are read until the page is full or [`MOST_LOOKED_AT`]
+//! loaded and looked at. More keys are read until the page is full or [`MOST_LOOKED_AT`]
 //! reservations were examined.
 
 mod keys;

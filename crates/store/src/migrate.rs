@@ -12,7 +12,7 @@ use diesel::{PgConnection, QueryableByName, RunQueryDsl as _, SqliteConnection, 
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
 use crate::connection::AnyConnection;
-use crate::{Store, StoreError, guard, slugs};
+use crate::{Store, StoreError, guard, search_index, slugs};
 
 const POSTGRES: EmbeddedMigrations = embed_migrations!("../../migrations/postgres");
 const SQLITE: EmbeddedMigrations = embed_migrations!("../../migrations/sqlite");
@@ -20,7 +20,7 @@ const SQLITE: EmbeddedMigrations = embed_migrations!("../../migrations/sqlite");
 /// The advisory lock of the migrations: any number that no other program uses on this database.
 const LOCK: i64 = 0x1221_6b65_6570_6572;
 /// How long one statement of a migration may take: it may rewrite a large table.
-const LONGEST: Duration = Duration::from_secs(6 * 3600);
+pub(crate) const LONGEST: Duration = Duration::from_secs(6 * 3600);
 
 impl Store {
     /// Applies the migrations that are missing; returns their names. A second process that starts
@@ -141,6 +141,7 @@ fn migrate_postgres(connection: &mut PgConnection, begins: &dyn Fn()) -> Result<
         slugs::after_migration_of_postgres(connection, &migration.name().version().to_string())?;
         applied.push(migration.name().to_string());
     }
+    search_index::ensure(connection, begins)?;
     Ok(applied)
 }
 

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::time::Instant;
 
 use innkeeper_core::reservation::Patch;
-use innkeeper_store::{DatabaseKind, FinishedDeliveries, SendOutcome};
+use innkeeper_store::{DatabaseKind, Filter, FinishedDeliveries, ListCursor, SendOutcome};
 use innkeeper_testing::database::TestDatabase;
 
 use crate::asked::{asked, listen, plans};
@@ -89,6 +89,53 @@ fn who_gathers_is_found_by_an_index_when_singles_fail() {
     let failed = asked(|| store.finish("t", &[retried(0), retried(1)], at(1)).unwrap());
     let plans = plans(&database, &failed, "pacing");
     assert!(plans.iter().all(|step| !step.starts_with("SCAN pacing")), "{plans:?}");
+}
+
+#[test]
+fn a_part_of_a_name_is_found_without_a_look_at_all_names() {
+    let database = TestDatabase::postgres();
+    let store = database.store();
+    store.book("one", &every(60));
+    database.execute(
+        "INSERT INTO reservations (key, app, component, slug, owner, description, tags, notify, alerters, alert_msg, schedule,
+             grace_ms, alert_after, notify_recovery, is_site, created_at, updated_at)
+         SELECT gen_random_uuid()::text, app, 'job ' || n || ' ' || md5(n::text), 'job-' || n, owner, description, tags, notify,
+             alerters, alert_msg, schedule, grace_ms, alert_after, notify_recovery, is_site, created_at, updated_at
+         FROM reservations, generate_series(1, 20000) AS n;
+         INSERT INTO states (reservation_id, names_key, ping_key, wake_at, eager)
+         SELECT id, gen_random_uuid(), gen_random_uuid(), 0, false FROM reservations WHERE component <> 'one';
+         ANALYZE reservations; ANALYZE states",
+    );
+    let found = |text: &str| {
+        let filter = Filter { text: Some(text.to_owned()), ..Filter::default() };
+        store.page(&filter, &ListCursor::name(), 10, at(0)).unwrap().listed.len()
+    };
+    assert_eq!((found("JOB 4711 "), found("no such name")), (1, 0));
+    let plan = database
+        .texts(
+            "EXPLAIN SELECT id FROM reservations
+             WHERE lower(app) LIKE '%no such name%' OR lower(component) LIKE '%no such name%'",
+        )
+        .join("\n");
+    for index in ["reservations_by_part_of_app", "reservations_by_part_of_component"] {
+        assert!(plan.contains(index), "{plan}");
+    }
+}
+
+#[test]
+fn a_start_goes_on_where_the_index_of_parts_of_names_cannot_be_made() {
+    let database = TestDatabase::postgres();
+    database.store();
+    database.execute("DROP INDEX reservations_by_part_of_app; DROP EXTENSION pg_trgm CASCADE");
+    // A function of the name that the extension brings is in its way.
+    database.execute("CREATE FUNCTION similarity(text, text) RETURNS real LANGUAGE sql AS 'SELECT 0::real'");
+    let store = database.connect();
+    store.migrate().unwrap();
+    assert_eq!(database.count("pg_extension WHERE extname = 'pg_trgm'"), 0);
+    store.book("backup", &every(60));
+    database.execute("DROP FUNCTION similarity(text, text)");
+    store.migrate().unwrap();
+    assert_eq!(database.count("pg_indexes WHERE indexname LIKE 'reservations_by_part_of_%'"), 2);
 }
 
 #[test]
