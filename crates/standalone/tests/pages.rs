@@ -395,7 +395,7 @@ fn what_was_checked_out_is_told_for_as_long_as_it_is_known() {
     assert_eq!(answer.status, 404);
     for said in [
         "It was checked out <time",
-        " UTC</span>, by somebody",
+        " UTC</span>, by an unknown person",
         "/undo\" method=\"post\"",
         "can be done until 20",
     ] {
