@@ -45,6 +45,14 @@ impl Runs {
         Ok(Self { known, changed: HashSet::new() })
     }
 
+    /// Takes note of the latest end of all runs of a reservation. Its run without an id has ended then at the latest: an
+    /// end while no run is going is not written to the runs.
+    pub fn over(&mut self, reservation_id: i64, at: Option<i64>) {
+        if let Some(run) = self.known.get_mut(&(reservation_id, String::new())) {
+            run.ended_at = run.ended_at.max(at);
+        }
+    }
+
     /// Whether the check-in is a start whose end may already be in the history, recorded by another
     /// node.
     pub fn is_late_start(&self, reservation_id: i64, checkin: &CheckIn) -> bool {

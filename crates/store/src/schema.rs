@@ -64,6 +64,7 @@ table! {
         unexpected_figures -> Nullable<Text>,
         unexpected_checkin -> Nullable<BigInt>,
         accepted_from -> Nullable<BigInt>,
+        runs_over_before -> Nullable<BigInt>,
     }
 }
 

@@ -264,14 +264,30 @@ impl CheckInWriter {
 pub(crate) struct Updated {
     /// The reservation.
     pub id: i64,
-    /// Whether a start was ever recorded, so that runs have to be paired.
-    pub has_starts: bool,
+    /// The latest start, including those of this batch.
+    pub last_start_at: Option<i64>,
+    /// The latest end of all runs before this batch.
+    pub runs_over_before: Option<i64>,
     /// Whether it is due for a sweep now.
     pub wake: bool,
     /// How many check-ins it has had, including this batch.
     pub checkins: i64,
     /// The id of its latest check-in before this batch.
     pub previous_id: Option<i64>,
+}
+
+impl Updated {
+    /// Whether runs have to be looked at for this check-in. An end that names no run ends all of them; where none has
+    /// started since the last such end, there is none to end.
+    fn concerns_runs(&self, checkin: &CheckIn) -> bool {
+        match checkin.kind {
+            CheckInKind::Log => false,
+            CheckInKind::Start => true,
+            CheckInKind::Success | CheckInKind::Fail => {
+                checkin.run_id.is_some() || self.last_start_at > self.runs_over_before
+            }
+        }
+    }
 }
 
 /// One row of the history.
@@ -329,14 +345,14 @@ fn write(connection: &mut AnyConnection, batch: &[Arrival], hints: &mut [Hint]) 
     }
     let mut with_runs: Vec<i64> = arrivals
         .iter()
-        .filter(|(id, checkin)| {
-            let updated = present.get(id).filter(|_| checkin.kind != CheckInKind::Log);
-            updated.is_some_and(|updated| updated.has_starts || checkin.run_id.is_some())
-        })
+        .filter(|(id, checkin)| present.get(id).is_some_and(|updated| updated.concerns_runs(checkin)))
         .map(|(id, _)| *id)
         .collect();
     with_runs.dedup();
     let mut runs = Runs::of(connection, &with_runs)?;
+    for id in &with_runs {
+        runs.over(*id, present.get(id).and_then(|updated| updated.runs_over_before));
+    }
     let mut late_starts: Vec<(i64, &CheckIn)> = Vec::new();
     let mut history: Vec<HistoryRow<'_>> = Vec::with_capacity(arrivals.len());
     for of_one in arrivals.iter().zip(&ids).collect::<Vec<_>>().chunk_by(|a, b| a.0.0 == b.0.0) {

@@ -32,8 +32,10 @@ pub(crate) fn find_names(
 struct UpdatedRow {
     #[diesel(sql_type = BigInt)]
     id: i64,
-    #[diesel(sql_type = Bool)]
-    has_starts: bool,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    last_start_at: Option<i64>,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    runs_over_before: Option<i64>,
     #[diesel(sql_type = Bool)]
     wake: bool,
     #[diesel(sql_type = BigInt)]
@@ -90,6 +92,7 @@ pub(crate) fn update_facts(
                      THEN GREATEST(s.last_source COLLATE \"C\", new.source COLLATE \"C\")
                  ELSE new.source END,
              last_seen_at = GREATEST(s.last_seen_at, new.seen_at),
+             runs_over_before = s.runs_over_at,
              runs_over_at = GREATEST(s.runs_over_at, new.over_at),
              checkins = s.checkins + new.checkins,
              fails = s.fails + new.fails,
@@ -103,7 +106,7 @@ pub(crate) fn update_facts(
          FROM new
          WHERE s.reservation_id = new.id
              AND (new.lookup_key IS NULL OR new.lookup_key IN (s.names_key, s.ping_key))
-         RETURNING s.reservation_id AS id, s.last_start_at IS NOT NULL AS has_starts, s.wake_at <= new.arrived_at AS wake,
+         RETURNING s.reservation_id AS id, s.last_start_at, s.runs_over_before, s.wake_at <= new.arrived_at AS wake,
              s.checkins, s.previous_checkin_id",
     )
     .load(connection)?;
@@ -112,7 +115,8 @@ pub(crate) fn update_facts(
         .into_iter()
         .map(|row| Updated {
             id: row.id,
-            has_starts: row.has_starts,
+            last_start_at: row.last_start_at,
+            runs_over_before: row.runs_over_before,
             wake: row.wake,
             checkins: row.checkins,
             previous_id: row.previous_checkin_id,

@@ -33,8 +33,10 @@ pub(crate) fn find_names(
 
 #[derive(QueryableByName)]
 struct UpdatedRow {
-    #[diesel(sql_type = Bool)]
-    has_starts: bool,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    last_start_at: Option<i64>,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    runs_over_before: Option<i64>,
     #[diesel(sql_type = BigInt)]
     wake_at: i64,
     #[diesel(sql_type = BigInt)]
@@ -86,6 +88,7 @@ pub(crate) fn update_facts(
                      WHEN new.seen_at = s.last_seen_at THEN MAX(s.last_source, new.source)
                      ELSE new.source END,
                  last_seen_at = COALESCE(MAX(s.last_seen_at, new.seen_at), new.seen_at),
+                 runs_over_before = s.runs_over_at,
                  runs_over_at = COALESCE(MAX(s.runs_over_at, new.over_at), s.runs_over_at, new.over_at),
                  checkins = s.checkins + new.checkins,
                  fails = s.fails + new.fails,
@@ -99,13 +102,14 @@ pub(crate) fn update_facts(
              FROM new
              WHERE s.reservation_id = new.id
                  AND (new.lookup_key IS NULL OR new.lookup_key IN (s.names_key, s.ping_key))
-             RETURNING last_start_at IS NOT NULL AS has_starts, wake_at, checkins, previous_checkin_id",
+             RETURNING last_start_at, runs_over_before, wake_at, checkins, previous_checkin_id",
         )
         .get_result(connection)
         .optional()?;
         updated.extend(row.map(|row| Updated {
             id: new.id,
-            has_starts: row.has_starts,
+            last_start_at: row.last_start_at,
+            runs_over_before: row.runs_over_before,
             wake: row.wake_at <= new.arrived_at,
             checkins: row.checkins,
             previous_id: row.previous_checkin_id,
