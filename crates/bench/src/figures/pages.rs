@@ -179,7 +179,7 @@ fn measure(
         &format!("first byte of a search in all{of}: p50, longest"),
         format!("{:.0}, {:.0} ms", search.took.quantile_ms(0.5), search.took.most_ms()),
     )
-    .under(format!("{}: a part of a name, which no index knows", search.path));
+    .under(format!("{}: a part of a name", search.path));
     Ok(vec![row, further, search])
 }
 
