@@ -318,7 +318,9 @@ fn names_behind(connection: &mut AnyConnection, cursor: &ListCursor) -> Result<V
         AnyConnection::Sqlite(_) => "INDEXED BY sqlite_autoindex_reservations_2",
     };
     Ok(sql_query(format!(
-        "SELECT id, app, component FROM reservations {index} WHERE {behind} ORDER BY {order} LIMIT {CHUNK}"
+        "SELECT id, app, component FROM reservations {index}
+         WHERE {behind} AND app IS NOT NULL AND component IS NOT NULL
+         ORDER BY {order} LIMIT {CHUNK}"
     ))
     .bind::<Text, _>(app)
     .bind::<Text, _>(component)

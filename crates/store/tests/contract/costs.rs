@@ -111,12 +111,13 @@ fn a_part_of_a_name_is_found_without_a_look_at_all_names() {
         store.page(&filter, &ListCursor::name(), 10, at(0)).unwrap().listed.len()
     };
     assert_eq!((found("JOB 4711 "), found("no such name")), (1, 0));
-    let plan = database
-        .texts(
-            "EXPLAIN SELECT id FROM reservations
-             WHERE lower(app) LIKE '%no such name%' OR lower(component) LIKE '%no such name%'",
-        )
-        .join("\n");
+    database.execute(
+        "CREATE FUNCTION plan_of(query text) RETURNS SETOF text LANGUAGE plpgsql
+         AS $$ BEGIN RETURN QUERY EXECUTE 'EXPLAIN ' || query; END $$",
+    );
+    let search = "SELECT id FROM reservations
+        WHERE lower(app) LIKE ''%no such name%'' OR lower(component) LIKE ''%no such name%''";
+    let plan = database.texts(&format!("SELECT plan_of('{search}')")).join("\n");
     for index in ["reservations_by_part_of_app", "reservations_by_part_of_component"] {
         assert!(plan.contains(index), "{plan}");
     }

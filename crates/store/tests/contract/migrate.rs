@@ -117,9 +117,10 @@ fn what_was_there_before_the_chain_is_carried_over(database: &TestDatabase) {
     let (reports_up, reports_down) = later("Reports of agents");
     let (figures_up, figures_down) = later("Figures: numbers");
     let (renamed_up, renamed_down) = later("RENAME TO lookup_keys");
+    let (over_up, over_down) = later("runs_over_before");
     let (up, down) = migrations.remove(1);
-    let downs = [renamed_down, figures_down, reports_down, rules_down, down];
-    let ups = [up, rules_up, reports_up, figures_up, renamed_up];
+    let downs = [over_down, renamed_down, figures_down, reports_down, rules_down, down];
+    let ups = [up, rules_up, reports_up, figures_up, renamed_up, over_up];
     let all = downs.into_iter().chain(ups).collect::<Vec<_>>();
     all.iter().for_each(|sql| database.execute(sql));
     let history = |id| store.checkins_of(id, 100).unwrap();
